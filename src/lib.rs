@@ -1,0 +1,18 @@
+//! devbox-ctl: a rootless Podman dev container for each of many people on one Linux host.
+//!
+//! `spec`, `settings`, `policy`, `plan` and `quadlet` are pure: no file, process, clock or environment.
+//! `host` is the one room that touches the machine; `cli` is the one room that prints.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+// pub mod cli;
+// pub mod host;
+#[deny(clippy::disallowed_methods)]
+// pub mod plan;
+#[deny(clippy::disallowed_methods)]
+pub mod policy;
+#[deny(clippy::disallowed_methods)]
+// pub mod quadlet;
+#[deny(clippy::disallowed_methods)]
+pub mod settings;
+#[deny(clippy::disallowed_methods)]
+pub mod spec;

@@ -1,0 +1,3 @@
+//! Decisions over facts: no I/O, no clock. The embedded default and the broker call the same functions.
+
+pub mod limits;
