@@ -5,13 +5,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 // pub mod cli;
-// pub mod host;
+pub mod host;
 #[deny(clippy::disallowed_methods)]
-// pub mod plan;
+pub mod plan;
 #[deny(clippy::disallowed_methods)]
 pub mod policy;
 #[deny(clippy::disallowed_methods)]
-// pub mod quadlet;
+pub mod quadlet;
 #[deny(clippy::disallowed_methods)]
 pub mod settings;
 #[deny(clippy::disallowed_methods)]

@@ -1,0 +1,72 @@
+//! Whose boxes these are, and where they live.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Uid, User};
+
+use super::HostError;
+use crate::spec::BoxName;
+
+/// The owner, by the kernel's word: never `$USER` or `$HOME`.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub uid: u32,
+    pub user: String,
+    home: PathBuf,
+}
+
+impl Account {
+    /// The account this process runs as.
+    pub fn current() -> Result<Self, HostError> {
+        let uid = Uid::current();
+        match User::from_uid(uid) {
+            Ok(Some(user)) => Ok(Self { uid: uid.as_raw(), user: user.name, home: user.dir }),
+            _ => Err(HostError::NoAccount(uid.as_raw())),
+        }
+    }
+
+    /// One folder a box. The units in it are the registry.
+    ///
+    /// Not `$XDG_CONFIG_HOME`: the user manager reads units, and it has not the shell's environment.
+    pub fn boxes(&self) -> PathBuf {
+        self.home.join(".config/containers/systemd/devbox")
+    }
+
+    pub fn folder(&self, name: &BoxName) -> PathBuf {
+        self.boxes().join(name.as_str())
+    }
+
+    /// Everything Quadlet searches for this user that the user can write.
+    pub fn quadlets(&self) -> PathBuf {
+        self.home.join(".config/containers/systemd")
+    }
+
+    /// Where folders are made and taken apart: beside Quadlet's, so that a rename is enough, and outside its search.
+    pub fn stage(&self) -> PathBuf {
+        self.home.join(".config/containers/devbox-stage")
+    }
+
+    /// The key with which `devbox-ctl ssh` enters boxes.
+    pub fn ssh_key(&self) -> PathBuf {
+        self.home.join(".local/share/devbox/ssh/id_ed25519")
+    }
+
+    /// The Include file of `ssh-config`.
+    pub fn ssh_include(&self) -> PathBuf {
+        self.home.join(".local/share/devbox/ssh/config")
+    }
+
+    pub fn ssh_config(&self) -> PathBuf {
+        self.home.join(".ssh/config")
+    }
+
+    /// Podman's rootless store where no configuration moves it (containers-storage.conf(5)).
+    pub(super) fn store(&self) -> Option<PathBuf> {
+        let moved = self.home.join(".config/containers/storage.conf").exists();
+        (!moved).then(|| self.home.join(".local/share/containers/storage"))
+    }
+
+    pub(super) fn bus(&self) -> PathBuf {
+        Path::new("/run/user").join(self.uid.to_string()).join("bus")
+    }
+}

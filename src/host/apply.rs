@@ -1,0 +1,169 @@
+//! Executes a [`Plan`], step by step, and takes it back when a step fails. It chooses nothing.
+
+use std::fs::File;
+use std::time::Duration;
+
+use super::lock::BoxLock;
+use super::systemd::{Job, JobEnd, Systemd};
+use super::{Account, HostError, Interrupts, files, generator, journal, podman};
+use crate::plan::{Plan, Step};
+use crate::quadlet::names;
+use crate::spec::BoxName;
+
+/// Longer than the unit's own TimeoutStartSec=, so that systemd's verdict comes first.
+const START: Duration = Duration::from_secs(140);
+/// Longer than TimeoutStopSec=.
+const STOP: Duration = Duration::from_secs(45);
+
+/// Is told each step before it is done.
+pub type Progress<'a> = &'a dyn Fn(&str);
+
+/// The machine, as a plan acts on it.
+#[derive(Debug)]
+pub struct Host {
+    pub account: Account,
+    pub systemd: Systemd,
+    pub interrupts: Interrupts,
+}
+
+/// A plan that was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct Applied {
+    #[source]
+    pub cause: HostError,
+    /// Why it could not be taken back either; the next command finishes it.
+    pub undo_failed: Option<HostError>,
+    /// Whether there was something to take back.
+    pub undone: bool,
+}
+
+impl Host {
+    /// Carries out a plan on a box, which stays locked meanwhile. `Publish` holds `admission` until the folder is there.
+    pub fn apply(&self, plan: &Plan, admission: Option<super::AccountLock>, progress: Progress<'_>) -> Result<(), Applied> {
+        let folder = self.account.folder(&plan.name);
+        let whole = |cause| Applied { cause, undo_failed: None, undone: false };
+        let mut admission = admission;
+        let mut lock = None;
+        if plan.files.is_empty() {
+            lock = Some(BoxLock::take(&folder, plan.name.as_str(), &self.interrupts).map_err(whole)?);
+        }
+        for step in &plan.steps {
+            progress(&step.describe(&plan.name));
+            let done = match step {
+                Step::Publish => self.publish(plan).map(|held| {
+                    lock = Some(held);
+                    drop(admission.take());
+                }),
+                other => self.interrupts.check().and_then(|()| self.step(&plan.name, other)),
+            };
+            if let Err(cause) = done {
+                // Until it is published there is nothing to take back.
+                if lock.is_none() || plan.undo.is_empty() {
+                    return Err(whole(cause));
+                }
+                self.interrupts.ignore();
+                return Err(Applied { cause, undo_failed: self.undo(plan, progress).err(), undone: true });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every step is tried; the first failure is told.
+    fn undo(&self, plan: &Plan, progress: Progress<'_>) -> Result<(), HostError> {
+        progress("take it back");
+        let mut first = Ok(());
+        for step in &plan.undo {
+            let done = self.step(&plan.name, step);
+            // While volumes or units are left, the folder and its mark must stay: they say how to finish.
+            if done.is_err() && !matches!(step, Step::Reload | Step::ResetFailed { .. }) {
+                return done;
+            }
+            first = first.and(done);
+        }
+        first
+    }
+
+    fn publish(&self, plan: &Plan) -> Result<BoxLock, HostError> {
+        let stage = self.account.stage();
+        let staged = tempfile::Builder::new()
+            .prefix("making-")
+            .tempdir_in(&stage)
+            .map_err(HostError::io("making a folder in", &stage))?;
+        // Held from before the folder can be seen; a rename does not drop it.
+        let lock = BoxLock::take(staged.path(), plan.name.as_str(), &self.interrupts)?;
+        files::fill(staged.path(), &plan.files)?;
+        generator::check(staged.path(), &plan.name)?;
+        self.interrupts.check()?;
+        files::publish(staged.path(), &self.account.folder(&plan.name)).map_err(|e| match e {
+            HostError::Taken(_) => HostError::Taken(plan.name.to_string()),
+            other => other,
+        })?;
+        // Renamed: there is nothing left to remove.
+        let _ = staged.keep();
+        Ok(lock)
+    }
+
+    fn step(&self, name: &BoxName, step: &Step) -> Result<(), HostError> {
+        let folder = self.account.folder(name);
+        match step {
+            Step::Publish => Err(HostError::Systemd("a plan published twice".to_owned())),
+            Step::Reload => self.systemd.reload(),
+            Step::ResetFailed { unit } => self.systemd.reset_failed(unit),
+            Step::Start { unit } => self.run(name, Job::Start, unit),
+            Step::Restart { unit } => self.run(name, Job::Restart, unit),
+            Step::Stop { unit } => self.stop(unit),
+            Step::MarkStopped => {
+                let text = format!("at = \"{}\"\nwhy = \"by its owner\"\n", jiff::Timestamp::now());
+                files::write(&folder, names::STOPPED_FILE, &text)
+            }
+            Step::UnmarkStopped => files::remove(&folder.join(names::STOPPED_FILE)),
+            Step::MarkDestroying { keep_volumes } => {
+                // Half a destruction is worse than a whole one; it takes a second.
+                self.interrupts.ignore();
+                let keep: Vec<String> = keep_volumes.iter().map(|v| format!("{v:?}")).collect();
+                let text = format!("operation = \"destroy\"\nkeep_volumes = [{}]\n", keep.join(", "));
+                files::write(&folder, names::PENDING_FILE, &text)
+            }
+            Step::Settle => files::remove(&folder.join(names::PENDING_FILE)),
+            Step::RemoveVolume { volume } => podman::remove_volume(&self.account, name, volume),
+            Step::RemoveFolder => files::withdraw(&folder, &self.account.stage()),
+        }
+    }
+
+    fn run(&self, name: &BoxName, job: Job, unit: &str) -> Result<(), HostError> {
+        match self.systemd.job(job, unit, START, &self.interrupts)? {
+            JobEnd::Ended(result) if result == "done" => Ok(()),
+            JobEnd::Ended(result) => {
+                Err(HostError::Job { unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) })
+            }
+            JobEnd::NoSuchUnit => {
+                let why = generator::explain(&self.account.folder(name), name);
+                Err(HostError::UnitUnknown { unit: unit.to_owned(), why })
+            }
+        }
+    }
+
+    /// A unit that is not there is stopped.
+    fn stop(&self, unit: &str) -> Result<(), HostError> {
+        match self.systemd.job(Job::Stop, unit, STOP, &self.interrupts)? {
+            JobEnd::NoSuchUnit => Ok(()),
+            JobEnd::Ended(result) if result == "done" => Ok(()),
+            JobEnd::Ended(result) => {
+                Err(HostError::Job { unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) })
+            }
+        }
+    }
+}
+
+/// Removes what dead commands left in the stage. Theirs are unlocked; one at work holds its folder's lock.
+pub(super) fn sweep(account: &Account) -> Result<(), HostError> {
+    let stage = account.stage();
+    for path in files::names_in(&stage).map_err(HostError::io("reading", &stage))? {
+        let held = File::open(&path).is_ok_and(|f| f.try_lock().is_err());
+        if !held {
+            files::remove_all(&path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What can go wrong with the machine. `cli/error.rs` gives each its exit code and hint.
+
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("you have no systemd user manager running")]
+    NoUserManager,
+    #[error("the connection to your systemd user manager was lost")]
+    BusLost,
+    #[error("systemd did not do it: {0}")]
+    Systemd(String),
+    #[error("systemd knows no {unit} after reading the units anew")]
+    UnitUnknown { unit: String, why: Vec<String> },
+    #[error("{unit} did not start ({result})")]
+    Job { unit: String, result: String, journal: Vec<String> },
+    #[error("{unit} was not ready within {seconds} s")]
+    Timeout { unit: String, seconds: u64 },
+    #[error("another devbox-ctl of yours has been at work on {what} for {seconds} s")]
+    Busy { what: String, seconds: u64 },
+    #[error("interrupted")]
+    Interrupted,
+    #[error("podman is not installed, or not on your PATH")]
+    PodmanMissing,
+    #[error("podman {found} is too old: 5.4 is the least")]
+    PodmanOld { found: String },
+    #[error("podman {what} failed: {stderr}")]
+    Podman { what: &'static str, stderr: String },
+    #[error("Quadlet's generator is not installed")]
+    GeneratorMissing,
+    #[error("Quadlet refuses the units")]
+    GeneratorRefused(Vec<String>),
+    #[error("{0} is there already")]
+    Taken(String),
+    #[error("the user id {0} has no account")]
+    NoAccount(u32),
+    #[error("{doing} {} failed", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+}
+
+impl HostError {
+    pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
+/// The bus itself failing and a call being refused are different things to a person.
+impl From<zbus::Error> for HostError {
+    fn from(error: zbus::Error) -> Self {
+        match error {
+            zbus::Error::MethodError(name, message, _) => {
+                Self::Systemd(message.unwrap_or_else(|| name.to_string()))
+            }
+            zbus::Error::InputOutput(_) | zbus::Error::Handshake(_) => Self::BusLost,
+            other => Self::Systemd(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Files in the owner's folders: written whole or not at all, and on disk before they count.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use super::HostError;
+use crate::quadlet::UnitFile;
+
+/// Makes a folder and those above it, for its owner only.
+pub(super) fn private_folder(path: &Path) -> Result<(), HostError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(HostError::io("making the folder", path))
+}
+
+/// Replaces `folder/name` in one step.
+pub(super) fn write(folder: &Path, name: &str, text: &str) -> Result<(), HostError> {
+    let path = folder.join(name);
+    let doing = || HostError::io("writing", &path);
+    let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder).map_err(doing())?;
+    file.write_all(text.as_bytes()).map_err(doing())?;
+    file.as_file().sync_all().map_err(doing())?;
+    file.persist(&path).map_err(|e| doing()(e.error))?;
+    sync(folder)
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> Result<(), HostError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(HostError::io("removing", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Fills an empty folder with a box's files.
+pub(super) fn fill(folder: &Path, files: &[UnitFile]) -> Result<(), HostError> {
+    let mut written = Vec::with_capacity(files.len());
+    for file in files {
+        let path = folder.join(&file.name);
+        let doing = || HostError::io("writing", &path);
+        let mut open = File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(doing())?;
+        open.write_all(file.text.as_bytes()).map_err(doing())?;
+        written.push((path, open));
+    }
+    // All at once: the file system commits them together, and one wait is enough for all.
+    for (path, file) in written {
+        file.sync_all().map_err(HostError::io("writing", path))?;
+    }
+    sync(folder)
+}
+
+/// Moves a whole folder to where none is yet.
+pub(super) fn publish(from: &Path, to: &Path) -> Result<(), HostError> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(nix::errno::Errno::EEXIST) => Err(HostError::Taken(to.display().to_string())),
+        Err(e) => Err(HostError::io("making the folder", to)(e.into())),
+    }?;
+    to.parent().map_or(Ok(()), sync)
+}
+
+/// Takes a folder away in one step, then apart. Its lock goes with it, so that nobody sweeps it meanwhile.
+pub(super) fn withdraw(folder: &Path, stage: &Path) -> Result<(), HostError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let away = stage.join(format!("gone-{name}-{}", std::process::id()));
+    match fs::rename(folder, &away) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(HostError::io("removing", folder)(e)),
+        Ok(()) => {}
+    }
+    folder.parent().map_or(Ok(()), sync)?;
+    remove_all(&away)
+}
+
+/// Removes a folder that may be gone already.
+pub(super) fn remove_all(folder: &Path) -> Result<(), HostError> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(HostError::io("removing", folder)(e)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn sync(folder: &Path) -> Result<(), HostError> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(HostError::io("writing", folder))
+}
+
+/// The text of a file that may not be there. Larger than a mebibyte is none of ours.
+pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
+    use std::io::Read as _;
+    let file = match File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(1 << 20).read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Names in a folder, sorted; none where the folder is not there.
+pub(super) fn names_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut names = listing.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,50 @@
+//! Quadlet's own generator as the judge of our units, before they go live.
+
+use std::path::{Path, PathBuf};
+
+use duct::cmd;
+use tracing::debug;
+
+use super::{HostError, podman};
+use crate::quadlet::names;
+use crate::spec::BoxName;
+
+/// Where distributions put it; the name decides that it works for users.
+const PLACES: [&str; 4] = [
+    "/usr/lib/systemd/user-generators/podman-user-generator",
+    "/usr/local/lib/systemd/user-generators/podman-user-generator",
+    "/run/current-system/sw/lib/systemd/user-generators/podman-user-generator",
+    "/usr/libexec/podman/quadlet",
+];
+
+/// Has the generator make services of a folder's units, to nowhere, and holds it to the ones that a box needs.
+pub(super) fn check(folder: &Path, name: &BoxName) -> Result<(), HostError> {
+    let program = PLACES.iter().map(PathBuf::from).find(|p| p.exists()).ok_or(HostError::GeneratorMissing)?;
+    debug!("QUADLET_UNIT_DIRS={} {} -user -dryrun", folder.display(), program.display());
+    let output = cmd(&program, ["-user", "-dryrun"])
+        .env("QUADLET_UNIT_DIRS", folder)
+        .stdin_null()
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .run()
+        .map_err(HostError::io("running", &program))?;
+    let made = String::from_utf8_lossy(&output.stdout);
+    let wanted = std::iter::once(names::service(name)).chain(names::volume_services(name));
+    let missing: Vec<String> = wanted.filter(|unit| !made.contains(&format!("---{unit}---"))).collect();
+    if output.status.success() && missing.is_empty() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let mut why: Vec<String> = said.lines().filter(|l| !l.starts_with("quadlet-generator[") || l.contains("rror")).map(podman::printable).collect();
+    why.extend(missing.into_iter().map(|unit| format!("no {unit} comes of these units")));
+    Err(HostError::GeneratorRefused(why))
+}
+
+/// Why the generator made nothing of a live folder, for a unit that systemd does not know.
+pub fn explain(folder: &Path, name: &BoxName) -> Vec<String> {
+    match check(folder, name) {
+        Err(HostError::GeneratorRefused(why)) => why,
+        _ => Vec::new(),
+    }
+}

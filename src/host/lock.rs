@@ -1,0 +1,61 @@
+//! Locks over folders: the account's for admission, a box's for what is done to it. The kernel drops them with the
+//! process that held them, however it ended.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::files;
+use super::{Account, HostError, Interrupts};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Held while names and counts are decided and a folder appears: milliseconds.
+#[derive(Debug)]
+pub struct AccountLock(#[allow(dead_code)] File);
+
+/// Held for as long as something is done to the box.
+#[derive(Debug)]
+pub(super) struct BoxLock(#[allow(dead_code)] File);
+
+impl AccountLock {
+    pub fn take(account: &Account, interrupts: &Interrupts) -> Result<Self, HostError> {
+        for folder in [account.boxes(), account.stage()] {
+            files::private_folder(&folder)?;
+        }
+        take(&account.boxes(), "your boxes", PATIENCE, interrupts).map(Self)
+    }
+}
+
+impl BoxLock {
+    pub(super) fn take(folder: &Path, what: &str, interrupts: &Interrupts) -> Result<Self, HostError> {
+        // As long as a start may take.
+        take(folder, what, Duration::from_secs(150), interrupts).map(Self)
+    }
+
+    /// `None` when somebody has it.
+    pub(super) fn try_take(folder: &Path) -> Option<Self> {
+        let file = File::open(folder).ok()?;
+        file.try_lock().ok().map(|()| Self(file))
+    }
+}
+
+fn take(folder: &Path, what: &str, patience: Duration, interrupts: &Interrupts) -> Result<File, HostError> {
+    let file = File::open(folder).map_err(HostError::io("locking", folder))?;
+    let until = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(e)) => return Err(HostError::io("locking", folder)(e)),
+            // A blocking lock could not be interrupted or given up.
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                interrupts.check()?;
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(HostError::Busy { what: what.to_owned(), seconds: patience.as_secs() });
+            }
+        }
+    }
+}

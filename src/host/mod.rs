@@ -1,0 +1,28 @@
+//! The only room that touches the machine: systemd over D-Bus, podman, Quadlet's generator, files and locks.
+//!
+//! It returns values and [`HostError`]s; it prints nothing.
+
+mod account;
+mod apply;
+mod error;
+mod etc;
+mod files;
+mod generator;
+mod interrupt;
+pub mod journal;
+mod lock;
+pub mod observe;
+pub mod podman;
+mod recover;
+mod registry;
+pub mod systemd;
+
+pub use account::Account;
+pub use apply::{Applied, Host, Progress};
+pub use error::HostError;
+pub use etc::{SettingsProblem, settings, templates};
+pub use generator::explain;
+pub use interrupt::Interrupts;
+pub use lock::AccountLock;
+pub use recover::{Recovered, recover};
+pub use registry::{Entry, Pending, Trouble, entries, entry};

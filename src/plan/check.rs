@@ -1,0 +1,124 @@
+//! What must hold of every plan, checked apart from the code that makes plans.
+
+use super::{Plan, Step, Verb};
+use crate::quadlet::names;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a plan to {verb:?} {name} is wrong: {what}")]
+pub struct Broken {
+    pub verb: Verb,
+    pub name: String,
+    pub what: &'static str,
+}
+
+/// Refuses a plan that could touch another box, lose data or leave something behind.
+pub fn check(plan: &Plan) -> Result<(), Broken> {
+    let broken = |what| Err(Broken { verb: plan.verb, name: plan.name.to_string(), what });
+    let unit = names::service(&plan.name);
+    let volume_services = names::volume_services(&plan.name);
+    let volumes = names::volumes(&plan.name);
+
+    for steps in [&plan.steps, &plan.undo] {
+        for (at, step) in steps.iter().enumerate() {
+            let before = &steps[..at];
+            match step {
+                Step::Start { unit: u } | Step::Restart { unit: u } | Step::ResetFailed { unit: u } if *u != unit => {
+                    return broken("it starts what is not this box");
+                }
+                Step::Stop { unit: u } if *u != unit && !volume_services.contains(u) => {
+                    return broken("it stops what is not this box's");
+                }
+                Step::RemoveVolume { volume } => {
+                    if !volumes.contains(volume) {
+                        return broken("it deletes a volume that is not this box's");
+                    }
+                    if !before.contains(&Step::Stop { unit: unit.clone() }) {
+                        return broken("it deletes a volume of a box that may run");
+                    }
+                    let kept = |s: &Step| matches!(s, Step::MarkDestroying { keep_volumes } if keep_volumes.contains(volume));
+                    if before.iter().any(kept) {
+                        return broken("it deletes a volume that is to be kept");
+                    }
+                    if !before.iter().any(|s| matches!(s, Step::MarkDestroying { .. })) {
+                        return broken("it deletes before it says so");
+                    }
+                }
+                Step::RemoveFolder if steps[at..].iter().any(|s| matches!(s, Step::RemoveVolume { .. })) => {
+                    return broken("it forgets the box before its volumes are gone");
+                }
+                _ => {}
+            }
+        }
+    }
+    let publishes = plan.steps.contains(&Step::Publish);
+    if publishes && !plan.undo.contains(&Step::RemoveFolder) {
+        return broken("it cannot be undone");
+    }
+    if publishes == plan.files.is_empty() {
+        return broken("its files and its steps disagree");
+    }
+    if publishes && !plan.steps.contains(&Step::Settle) {
+        return broken("it never ends");
+    }
+    if plan.files.iter().any(|f| f.name.contains('/') || f.name.starts_with('.')) {
+        return broken("it writes outside the box's folder");
+    }
+    if plan.verb != Verb::Destroy && plan.steps.iter().any(|s| matches!(s, Step::RemoveVolume { .. } | Step::RemoveFolder)) {
+        return broken("it removes without being asked to");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CreateRequest, create, destroy, restart, start, stop};
+    use super::*;
+    use crate::quadlet::UnitFile;
+    use proptest::prelude::*;
+
+    fn file(name: &str) -> UnitFile {
+        UnitFile { name: name.to_owned(), text: String::new() }
+    }
+
+    proptest! {
+        #[test]
+        fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, keep: bool) {
+            let name = name.parse().unwrap();
+            let there = &names::volumes(&name)[..kept];
+            let made = create(CreateRequest { name: &name, files: vec![file("box.toml")], start: start_it, volumes_there: there });
+            for volume in there {
+                let removal = Step::RemoveVolume { volume: volume.clone() };
+                prop_assert!(!made.undo.contains(&removal));
+            }
+            for plan in [made, start(&name, loaded, keep), stop(&name), restart(&name, loaded), destroy(&name, keep)] {
+                prop_assert_eq!(check(&plan), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_plans_are_caught() {
+        let name: crate::spec::BoxName = "abc".parse().unwrap();
+        let good = destroy(&name, false);
+        let spoil = |f: fn(&mut Plan)| {
+            let mut plan = good.clone();
+            f(&mut plan);
+            check(&plan).unwrap_err().what
+        };
+        assert_eq!(spoil(|p| p.verb = Verb::Stop), "it removes without being asked to");
+        assert_eq!(spoil(|p| drop(p.steps.remove(1))), "it deletes a volume of a box that may run");
+        assert_eq!(spoil(|p| drop(p.steps.remove(0))), "it deletes before it says so");
+        assert_eq!(spoil(|p| p.steps.rotate_right(3)), "it forgets the box before its volumes are gone");
+        assert_eq!(
+            spoil(|p| p.steps[0] = Step::MarkDestroying { keep_volumes: vec!["abc-data".to_owned()] }),
+            "it deletes a volume that is to be kept"
+        );
+        assert_eq!(
+            spoil(|p| p.steps.insert(2, Step::RemoveVolume { volume: "other-data".to_owned() })),
+            "it deletes a volume that is not this box's"
+        );
+        assert_eq!(spoil(|p| p.steps.push(Step::Stop { unit: "x.service".to_owned() })), "it stops what is not this box's");
+        assert_eq!(spoil(|p| p.steps.push(Step::Publish)), "it cannot be undone");
+        assert_eq!(spoil(|p| p.files.push(file("x"))), "its files and its steps disagree");
+    }
+}

@@ -1,0 +1,27 @@
+//! The plan of `destroy`, which is also what takes back a create.
+
+use super::{Plan, Step, Verb};
+use crate::quadlet::names;
+use crate::spec::BoxName;
+
+/// Stops the box, deletes its volumes but those to keep, removes its folder.
+pub fn destroy(name: &BoxName, keep_volumes: bool) -> Plan {
+    let keep: &[String] = if keep_volumes { &names::volumes(name) } else { &[] };
+    resume_destroy(name, keep)
+}
+
+/// Finishes a destruction that was cut short, as its mark says.
+pub fn resume_destroy(name: &BoxName, keep: &[String]) -> Plan {
+    Plan { verb: Verb::Destroy, name: name.clone(), files: Vec::new(), steps: steps(name, keep), undo: Vec::new() }
+}
+
+/// The folder goes last of what tells of the box: until then the mark in it says how to finish.
+pub(super) fn steps(name: &BoxName, keep: &[String]) -> Vec<Step> {
+    let unit = names::service(name);
+    let mut steps = vec![Step::MarkDestroying { keep_volumes: keep.to_vec() }, Step::Stop { unit: unit.clone() }];
+    steps.extend(names::volume_services(name).map(|unit| Step::Stop { unit }));
+    let gone = names::volumes(name).into_iter().filter(|v| !keep.contains(v));
+    steps.extend(gone.map(|volume| Step::RemoveVolume { volume }));
+    steps.extend([Step::RemoveFolder, Step::Reload, Step::ResetFailed { unit }]);
+    steps
+}

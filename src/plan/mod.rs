@@ -1,0 +1,87 @@
+//! What will be done, decided before anything is: (box, settings, observed) → [`Plan`].
+//!
+//! A plan leaves no choices to the room that executes it, and `--dry-run` prints that same plan. Its undo is made
+//! together with it.
+
+mod check;
+mod create;
+mod destroy;
+mod run;
+
+use serde::Serialize;
+
+use crate::quadlet::UnitFile;
+use crate::spec::BoxName;
+
+pub use check::{Broken, check};
+pub use create::{CreateRequest, create};
+pub use destroy::{destroy, resume_destroy};
+pub use run::{restart, start, stop};
+
+/// One thing to do. Every step may be repeated: done twice, it leaves what it left the first time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Step {
+    /// The box's folder appears, whole, with these files; fails when there is one.
+    Publish,
+    /// The manager runs its generators and reads units anew.
+    Reload,
+    /// Forgets earlier failures and the start limit, so that a person's start is never refused for them.
+    ResetFailed { unit: String },
+    Start { unit: String },
+    Stop { unit: String },
+    Restart { unit: String },
+    /// Written before the stop: what is stopped halfway stays stopped.
+    MarkStopped,
+    UnmarkStopped,
+    /// From here on the next command finishes the destruction, should this one be cut short.
+    MarkDestroying { keep_volumes: Vec<String> },
+    /// The operation is through.
+    Settle,
+    RemoveVolume { volume: String },
+    RemoveFolder,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    Create,
+    Start,
+    Stop,
+    Restart,
+    Destroy,
+}
+
+/// Ordered steps for one box, and what takes them back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    pub verb: Verb,
+    pub name: BoxName,
+    /// What [`Step::Publish`] puts in the folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<UnitFile>,
+    pub steps: Vec<Step>,
+    /// Done in this order when a step fails or is interrupted, from the whole list whatever step it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undo: Vec<Step>,
+}
+
+impl Step {
+    /// What it does, as `--dry-run` and the progress line say it.
+    pub fn describe(&self, name: &BoxName) -> String {
+        match self {
+            Self::Publish => format!("write the units of {name}"),
+            Self::Reload => "have systemd read units anew".to_owned(),
+            Self::ResetFailed { unit } => format!("forget earlier failures of {unit}"),
+            Self::Start { unit } => format!("start {unit} and wait until it is ready"),
+            Self::Stop { unit } => format!("stop {unit}"),
+            Self::Restart { unit } => format!("restart {unit} and wait until it is ready"),
+            Self::MarkStopped => "note that it is to stay stopped".to_owned(),
+            Self::UnmarkStopped => "note that it is to run".to_owned(),
+            Self::MarkDestroying { .. } => "note that it is being destroyed".to_owned(),
+            Self::Settle => "note that this is through".to_owned(),
+            Self::RemoveVolume { volume } => format!("delete the volume {volume}"),
+            Self::RemoveFolder => format!("remove the units of {name}"),
+        }
+    }
+}

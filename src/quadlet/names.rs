@@ -1,0 +1,98 @@
+//! Every name a box has on the host. A box's name has no double hyphen, so `--` cannot be mistaken.
+
+use crate::spec::BoxName;
+
+/// The label that makes a volume or a container ours; its value is the box's name.
+pub const LABEL: &str = "io.devbox.box";
+
+/// What every unit of ours matches (`ListUnitsByPatterns`).
+pub const UNIT_PATTERN: &str = "devbox-*.service";
+
+/// Files of a box's folder that are not units.
+pub const SPEC_FILE: &str = "box.toml";
+pub const ENV_FILE: &str = "box.env";
+/// Present while its owner wants the box stopped; the unit's condition looks for it.
+pub const STOPPED_FILE: &str = "stopped";
+/// Present from the first write until an operation is through, so that the next command can finish what was cut short.
+pub const PENDING_FILE: &str = "pending";
+/// The box's SSH host key as the host's client knows it.
+pub const KNOWN_HOSTS_FILE: &str = "known_hosts";
+
+/// The unit's name without its suffix; the container's name too.
+pub fn container(name: &BoxName) -> String {
+    format!("devbox-{name}")
+}
+
+pub fn service(name: &BoxName) -> String {
+    format!("devbox-{name}.service")
+}
+
+pub fn container_file(name: &BoxName) -> String {
+    format!("devbox-{name}.container")
+}
+
+/// The box a service belongs to, where it is a box's main service.
+pub fn box_of_service(unit: &str) -> Option<BoxName> {
+    unit.strip_prefix("devbox-")?.strip_suffix(".service")?.parse().ok()
+}
+
+pub fn home_volume(name: &BoxName) -> String {
+    format!("{name}-data")
+}
+
+pub fn state_volume(name: &BoxName) -> String {
+    format!("{name}--state")
+}
+
+/// All volumes of a box.
+pub fn volumes(name: &BoxName) -> [String; 2] {
+    [home_volume(name), state_volume(name)]
+}
+
+/// The services that Quadlet makes of the volume units. They stay active after the volume is gone, so destroy stops
+/// them: else the next box of this name would get a volume without a label.
+pub fn volume_services(name: &BoxName) -> [String; 2] {
+    ["home", "state"].map(|part| format!("devbox-{name}--{part}-volume.service"))
+}
+
+/// Every unit file name of a box.
+pub fn unit_files(name: &BoxName) -> [String; 3] {
+    [container_file(name), format!("devbox-{name}--home.volume"), format!("devbox-{name}--state.volume")]
+}
+
+/// The slice of a box. A plain `-` would nest `devbox-api-v2.slice` in `devbox-api.slice`, to die with it (systemd.slice(5)).
+pub fn slice(name: &BoxName) -> String {
+    format!("devbox-{}.slice", name.as_str().replace('-', "\\x2d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_two_boxes_share_a_generated_name(a in "[a-z][a-z0-9]{1,3}(-[a-z0-9]{1,4}){0,3}", b in "[a-z][a-z0-9]{1,3}(-[a-z0-9]{1,4}){0,3}") {
+            let (Ok(a), Ok(b)) = (a.parse::<BoxName>(), b.parse::<BoxName>()) else { return Ok(()) };
+            prop_assume!(a != b);
+            let all = |n: &BoxName| -> BTreeSet<String> {
+                let mut names: BTreeSet<String> = volumes(n).into_iter().chain(volume_services(n)).chain(unit_files(n)).collect();
+                names.extend([service(n), container(n), slice(n)]);
+                names
+            };
+            prop_assert!(all(&a).is_disjoint(&all(&b)), "{a} {b}");
+            prop_assert!(!slice(&a).starts_with(slice(&b).trim_end_matches(".slice").trim_end_matches('-')) || !slice(&a)[slice(&b).len() - 6..].starts_with('-'));
+            prop_assert_eq!(box_of_service(&service(&a)), Some(a.clone()));
+            for helper in volume_services(&a) {
+                prop_assert_eq!(box_of_service(&helper), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_slice_nests_in_no_other_box() {
+        assert_eq!(slice(&"api-v2".parse().unwrap()), "devbox-api\\x2dv2.slice");
+    }
+}

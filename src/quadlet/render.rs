@@ -1,0 +1,168 @@
+//! Values through templates, into the files of a box's folder.
+
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value, context};
+
+use super::{escape, names};
+use crate::spec::BoxSpec;
+
+/// The template texts; an administrator's copies replace single ones.
+#[derive(Debug, Clone)]
+pub struct Templates {
+    pub container: String,
+    pub home: String,
+    pub state: String,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self {
+            container: include_str!("../../quadlet-templates/box.container").to_owned(),
+            home: include_str!("../../quadlet-templates/home.volume").to_owned(),
+            state: include_str!("../../quadlet-templates/state.volume").to_owned(),
+        }
+    }
+}
+
+/// One file of a box's folder.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct UnitFile {
+    pub name: String,
+    pub text: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    #[error("the template of {file} does not work: {message}")]
+    Template { file: String, message: String },
+    #[error("box.toml could not be written as text")]
+    Spec(#[from] toml::ser::Error),
+}
+
+/// What a box may keep of root's powers inside its user namespace: what sudo, sshd and apt need.
+/// docs/hardening.md has a reason for each.
+const CAPABILITIES: &str =
+    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP SETFCAP NET_BIND_SERVICE SYS_CHROOT AUDIT_WRITE";
+
+/// Podman's own default for a container; the unit's covers conmon and pasta too.
+const TASKS_MAX: u32 = 2048;
+
+/// All files of the box's folder, in the order of their names.
+pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, RenderError> {
+    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, env, mounts } = spec;
+    let mounts: Vec<Value> = mounts
+        .iter()
+        .map(|m| {
+            context! { source => m.source().to_string_lossy(), target => m.target().to_string_lossy(),
+                       mode => if m.read_only() { "ro" } else { "rw" } }
+        })
+        .collect();
+    let values = context! {
+        name => name.as_str(),
+        unit => names::container(name),
+        image => image.as_str(),
+        home_volume => names::home_volume(name),
+        state_volume => names::state_volume(name),
+        // systemd reads Slice= without unescaping, and the name holds only [a-z0-9\-].
+        slice => Value::from_safe_string(names::slice(name)),
+        memory_max => memory.bytes(),
+        // Reclaim begins before the kernel kills.
+        memory_high => memory.bytes() / 10 * 9,
+        cpu_percent => cpu.millis().div_ceil(10),
+        tasks_max => TASKS_MAX,
+        capabilities => CAPABILITIES,
+        has_env => !env.is_empty(),
+        // A folder of the owner's is writable for dev only when dev is the owner. The default mapping needs no copy of
+        // the image, so it stays for boxes without mounts.
+        user_namespace => (!mounts.is_empty()).then_some("keep-id:uid=1000,gid=1000"),
+        mounts,
+    };
+
+    let [container, home, state] = names::unit_files(name);
+    let mut files = vec![UnitFile { name: names::SPEC_FILE.to_owned(), text: spec.to_toml()? }];
+    if !env.is_empty() {
+        let text = env.iter().map(|v| format!("{v}\n")).collect();
+        files.push(UnitFile { name: names::ENV_FILE.to_owned(), text });
+    }
+    for (file, template) in [(container, &templates.container), (home, &templates.home), (state, &templates.state)] {
+        let text = fill(template, &values)
+            .map_err(|e| RenderError::Template { file: file.clone(), message: described(&e) })?;
+        files.push(UnitFile { name: file, text });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+fn fill(template: &str, values: &Value) -> Result<String, Error> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_formatter(escaping);
+    environment.add_filter("word", |value: String| {
+        escape::word(&value).map(Value::from_safe_string).map_err(unescapable)
+    });
+    // One final line break is taken off by the template engine.
+    environment.render_str(template, values).map(|text| text + "\n")
+}
+
+/// The escape is how values are written at all: a template cannot forget it.
+fn escaping(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let text = value.to_string();
+    if value.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "a name that is not there"));
+    }
+    let text = if value.is_safe() { text } else { escape::line(&text).map_err(unescapable)? };
+    out.write_str(&text).map_err(Error::from)
+}
+
+fn unescapable(cause: escape::Unescapable) -> Error {
+    Error::new(ErrorKind::BadEscape, cause.to_string())
+}
+
+fn described(error: &Error) -> String {
+    let line = error.line().map(|l| format!(" (line {l})")).unwrap_or_default();
+    format!("{}{line}", error.detail().map_or_else(|| error.to_string(), ToOwned::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(mounts: &[&str]) -> BoxSpec {
+        let mut spec = BoxSpec::from_toml(
+            "format = 1\nname = \"abc\"\nimage = \"localhost/devbox:latest\"\ncpu = 1.5\nmemory = \"1G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\n",
+        )
+        .unwrap();
+        spec.mounts = mounts.iter().map(|m| m.parse().unwrap()).collect();
+        spec
+    }
+
+    fn text<'a>(files: &'a [UnitFile], name: &str) -> &'a str {
+        &files.iter().find(|f| f.name == name).unwrap().text
+    }
+
+    #[test]
+    fn values_are_escaped_whatever_the_template_does() {
+        let spec = spec(&["/src/%h $HOME:/x"]);
+        let files = render(&spec, &Templates::default()).unwrap();
+        let container = text(&files, "devbox-abc.container");
+        assert!(container.contains("Volume=/src/%%h $$HOME:/x:rw\n"), "{container}");
+        assert!(container.contains("CPUQuota=150%\n") && container.contains("Slice=devbox-abc.slice\n"), "{container}");
+        assert!(container.contains("UserNS=keep-id"));
+        assert!(!container.contains("EnvironmentFile"));
+    }
+
+    #[test]
+    fn a_broken_template_is_an_error_with_its_line() {
+        for broken in ["[Container]\nImage={{ imgae }}\n", "{% if %}", "{{ image | safe }}"] {
+            let templates = Templates { container: broken.to_owned(), ..Templates::default() };
+            let error = render(&spec(&[]), &templates).unwrap_err().to_string();
+            assert!(error.starts_with("the template of devbox-abc.container does not work"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_would_join_lines_is_refused() {
+        let templates = Templates { container: "Volume={{ mounts[0].target }}\n".to_owned(), ..Templates::default() };
+        assert!(render(&spec(&["/a:/b\\"]), &templates).is_err());
+    }
+}
