@@ -1,1 +1,7 @@
-fn main(){}
+//! The `devbox-ctl` command: parse, run the verb, print, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    devbox_ctl::cli::main()
+}

@@ -70,3 +70,8 @@ impl Account {
         Path::new("/run/user").join(self.uid.to_string()).join("bus")
     }
 }
+
+/// This machine's name, for a person to replace where it is not the one others use.
+pub fn own_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_else(|| "HOST".to_owned())
+}

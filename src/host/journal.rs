@@ -12,9 +12,10 @@ pub fn last_lines(unit: &str, count: usize) -> Vec<String> {
     text.lines().map(crate::host::podman::printable).filter(|l| !l.trim().is_empty()).collect()
 }
 
-/// The arguments that show a box's log.
-pub fn arguments(unit: &str, follow: bool, tail: Option<u32>, since: Option<&str>, times: bool) -> Vec<String> {
-    let mut list: Vec<String> = ["--user", "--no-pager", "--quiet", "-u", unit].map(str::to_owned).to_vec();
+/// The arguments that show the logs of units.
+pub fn arguments(units: &[String], follow: bool, tail: Option<u32>, since: Option<&str>, times: bool) -> Vec<String> {
+    let mut list: Vec<String> = ["--user", "--no-pager", "--quiet"].map(str::to_owned).to_vec();
+    list.extend(units.iter().map(|unit| format!("--unit={unit}")));
     list.push(format!("--output={}", if times { "short-iso" } else { "cat" }));
     if follow {
         list.push("--follow".to_owned());

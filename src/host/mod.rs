@@ -15,9 +15,11 @@ pub mod observe;
 pub mod podman;
 mod recover;
 mod registry;
+pub mod ssh_files;
+pub mod ssh_key;
 pub mod systemd;
 
-pub use account::Account;
+pub use account::{Account, own_name};
 pub use apply::{Applied, Host, Progress};
 pub use error::HostError;
 pub use etc::{SettingsProblem, settings, templates};

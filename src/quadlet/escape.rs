@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 pub struct Unescapable(pub String, pub &'static str);
 
 /// For a key whose value is the rest of its line, and which ends in an `ExecStart=`.
-pub fn line(value: &str) -> Result<String, Unescapable> {
+pub(super) fn line(value: &str) -> Result<String, Unescapable> {
     refuse_controls(value)?;
     if value.trim() != value {
         return Err(Unescapable(value.to_owned(), "white space at its ends would be trimmed"));
@@ -24,7 +24,7 @@ pub fn line(value: &str) -> Result<String, Unescapable> {
 }
 
 /// For a key whose value is a list of words: quoted, so that it is one.
-pub fn word(value: &str) -> Result<String, Unescapable> {
+pub(super) fn word(value: &str) -> Result<String, Unescapable> {
     refuse_controls(value)?;
     let mut quoted = String::with_capacity(value.len() + 2);
     quoted.push('"');

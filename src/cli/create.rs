@@ -1,0 +1,189 @@
+//! `create NAME`.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::error::{Failure, Kind};
+use super::output::{self, Output};
+use super::session::Session;
+use super::ssh_config;
+use crate::host::{self, AccountLock, entries, observe};
+use crate::plan::{self, CreateRequest, Plan};
+use crate::policy::limits::{self, Refusal, Request};
+use crate::quadlet::{self, names};
+use crate::settings::Settings;
+use crate::spec::{BoxName, BoxSpec, EnvVar, FORMAT, ImageRef, Mount};
+
+/// Create a box and start it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl create api --cpu 0.5 --memory 512M --env EDITOR=nvim\n  devbox-ctl create docs --mount $HOME/docs:/docs:ro --dry-run")]
+pub(super) struct Args {
+    name: String,
+    /// Image to run [default: localhost/devbox:latest]
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
+    /// Processors, 0.1 to 64
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    cpu: Option<String>,
+    /// Memory: 512M, 4G
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory: Option<String>,
+    /// Set a variable in the box; may be repeated
+    #[arg(long, value_name = "K=V")]
+    env: Vec<String>,
+    /// Show a folder of yours in the box: SRC:DST[:ro]; may be repeated
+    #[arg(long, value_name = "SRC:DST[:ro]")]
+    mount: Vec<String>,
+    /// Create it, but do not start it
+    #[arg(long)]
+    no_start: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    let begun = Instant::now();
+    // What was typed is judged before the host is looked at.
+    let asked = Asked::parse(args)?;
+    let session = Session::begin(out)?;
+    let settings = host::settings()?;
+    let spec = asked.into_spec(&settings, &session.host.account.user);
+    let lock = AccountLock::take(&session.host.account, &session.host.interrupts)?;
+    let plan = decide(&session, &settings, &spec, !args.no_start)?;
+    if args.dry_run {
+        print_plan(&plan, out);
+        return Ok(());
+    }
+    session.apply(&plan, Some(lock))?;
+    ssh_config::refresh(&session.host.account);
+    show(&session, &spec, begun, args.no_start)
+}
+
+/// The command line, every value checked.
+struct Asked {
+    name: BoxName,
+    image: ImageRef,
+    cpu: Option<crate::spec::Cpu>,
+    memory: Option<crate::spec::Memory>,
+    env: Vec<EnvVar>,
+    mounts: Vec<Mount>,
+}
+
+impl Asked {
+    fn parse(args: &Args) -> Result<Self, Failure> {
+        let asked = Self {
+            name: args.name.parse()?,
+            image: args.image.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+            cpu: args.cpu.as_deref().map(str::parse).transpose()?,
+            memory: args.memory.as_deref().map(str::parse).transpose()?,
+            env: args.env.iter().map(|e| e.parse()).collect::<Result<_, _>>()?,
+            mounts: args.mount.iter().map(|m| m.parse()).collect::<Result<_, _>>()?,
+        };
+        let mut targets: Vec<_> = asked.mounts.iter().map(Mount::target).collect();
+        targets.sort_unstable();
+        if let Some(twice) = targets.windows(2).find(|two| two[0] == two[1]) {
+            return Err(Failure::new(Kind::InvalidInput, format!("{} is mounted twice", twice[0].display())));
+        }
+        Ok(asked)
+    }
+
+    fn into_spec(self, settings: &Settings, user: &str) -> BoxSpec {
+        let owner = settings.owner(user);
+        BoxSpec {
+            format: FORMAT,
+            name: self.name,
+            image: self.image,
+            cpu: self.cpu.unwrap_or(owner.cpu),
+            memory: self.memory.unwrap_or(owner.memory),
+            created_at: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
+            env: self.env,
+            mounts: self.mounts,
+        }
+    }
+}
+
+/// Everything that can refuse does so here, before anything is written.
+fn decide(session: &Session, settings: &Settings, spec: &BoxSpec, start: bool) -> Result<Plan, Failure> {
+    let account = &session.host.account;
+    let held: Vec<BoxName> = entries(account)?.into_iter().map(|e| e.name).collect();
+    let request = Request { owner: &account.user, name: &spec.name, cpu: spec.cpu, memory: spec.memory };
+    limits::admit(request, &held, settings).map_err(|refusal| refused(session, refusal))?;
+    for mount in &spec.mounts {
+        if let Some(trouble) = observe::mount_trouble(account, mount) {
+            return Err(Failure::new(Kind::InvalidInput, trouble).hint("`--mount` takes a folder of yours on this host"));
+        }
+    }
+    let observed = observe::observe(account, &session.host.systemd, spec)?;
+    if let Some(clash) = observed.clash {
+        return Err(Failure::new(Kind::Exists, format!("there is already {clash}"))
+            .hint("nothing was changed; remove or rename that, or choose another name"));
+    }
+    if !observed.image {
+        return Err(no_image(spec));
+    }
+    let files = quadlet::render(spec, &host::templates()?)?;
+    Ok(plan::create(CreateRequest { name: &spec.name, files, start, volumes_there: &observed.own_volumes }))
+}
+
+fn no_image(spec: &BoxSpec) -> Failure {
+    let hint = if spec.image == ImageRef::default() {
+        "`podman load -i devbox-image.oci.tar` loads it; an administrator has the file, or `cargo xtask image` builds it".to_owned()
+    } else {
+        format!("`podman pull {}` or `podman build` brings it; devbox-ctl pulls nothing unasked", spec.image)
+    };
+    Failure::new(Kind::Backend, format!("you have no image {}", spec.image)).hint(hint)
+}
+
+/// A refusal over the limit shows which boxes hold it, so that one can be chosen.
+fn refused(session: &Session, refusal: Refusal) -> Failure {
+    let over = matches!(refusal, Refusal::OwnerLimit { .. });
+    let failure = Failure::from(refusal);
+    let (true, Ok(boxes), Ok(units)) =
+        (over, entries(&session.host.account), session.host.systemd.states(names::UNIT_PATTERN))
+    else {
+        return failure;
+    };
+    let is_active = |e: &host::Entry| units.get(&names::service(&e.name)).is_some_and(|u| u.active == "active");
+    let (running, stopped): (Vec<_>, Vec<_>) = boxes.iter().partition(|e| is_active(e));
+    let words = |label: &str, list: &[&host::Entry]| {
+        let names: Vec<&str> = list.iter().map(|e| e.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{label}: {}", names.join(", ")))
+    };
+    let facts: Vec<String> = [words("running", &running), words("stopped", &stopped)].into_iter().flatten().collect();
+    let failure = failure.fact(facts.join(" · "));
+    match stopped.first() {
+        Some(idle) => failure.hint(format!("`devbox-ctl destroy {}` makes room", idle.name)),
+        None => failure,
+    }
+}
+
+fn print_plan(plan: &Plan, out: Output) {
+    if out.json {
+        return output::json(plan);
+    }
+    for file in &plan.files {
+        output::line(&format!("# {}", file.name));
+        output::line(&file.text);
+    }
+    for (number, step) in plan.steps.iter().enumerate() {
+        output::line(&format!("{}. {}", number + 1, step.describe(&plan.name)));
+    }
+}
+
+fn show(session: &Session, spec: &BoxSpec, begun: Instant, no_start: bool) -> Result<(), Failure> {
+    let name = &spec.name;
+    if session.out.json {
+        let entry = session.entry(name)?;
+        output::json(&super::status::view(&session.host.account, &session.host.systemd, &entry)?);
+    } else if no_start {
+        session.out.remark(&format!("{name} is created, not started\n  start    devbox-ctl start {name}"));
+    } else {
+        session.out.remark(&format!(
+            "{name} is ready ({:.1} s)\n  shell    devbox-ctl ssh {name}\n  command  devbox-ctl exec {name} -- CMD\n  editor   `devbox-ctl ssh-config --install`, then connect to host {name}\n  stop     devbox-ctl stop {name}",
+            begun.elapsed().as_secs_f64()
+        ));
+    }
+    Ok(())
+}

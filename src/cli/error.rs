@@ -1,0 +1,264 @@
+//! One kind and one hint decide exit code, text and JSON of every failure.
+
+use std::error::Error;
+
+use crate::host::{Applied, HostError, SettingsProblem};
+use crate::plan::Broken;
+use crate::policy::limits::Refusal;
+use crate::quadlet::RenderError;
+use crate::settings::SettingsError;
+use crate::spec::{BoxName, EnvError, ImageError, MountError, NameError, SizeError};
+
+/// The contract's exit codes, by what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    InvalidInput,
+    Exists,
+    OwnerLimit,
+    /// Podman or systemd.
+    Backend,
+    NoSuchBox,
+    NotAllowed,
+    AlreadySo,
+    TimedOut,
+    Bug,
+    Interrupted,
+}
+
+impl Kind {
+    /// The process's exit status.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::InvalidInput => 1,
+            Self::Exists => 2,
+            Self::OwnerLimit => 3,
+            Self::Backend => 7,
+            Self::NoSuchBox => 10,
+            Self::NotAllowed => 11,
+            Self::AlreadySo => 12,
+            Self::TimedOut => 13,
+            Self::Bug => 70,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The `kind` of the JSON error.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid-input",
+            Self::Exists => "exists",
+            Self::OwnerLimit => "owner-limit",
+            Self::Backend => "backend",
+            Self::NoSuchBox => "no-such-box",
+            Self::NotAllowed => "not-allowed",
+            Self::AlreadySo => "already-so",
+            Self::TimedOut => "timed-out",
+            Self::Bug => "bug",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What a person is told: what happened, what helps, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) kind: Kind,
+    pub(super) message: String,
+    pub(super) facts: Vec<String>,
+    pub(super) hint: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), facts: Vec::new(), hint: None }
+    }
+
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub(super) fn fact(mut self, fact: impl Into<String>) -> Self {
+        self.facts.push(fact.into());
+        self
+    }
+
+    pub(super) fn no_such_box(name: &BoxName) -> Self {
+        Self::new(Kind::NoSuchBox, format!("you have no box called {name}")).hint("`devbox-ctl list` shows yours")
+    }
+
+    /// As it is written to a terminal.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("error: {}\n", self.message);
+        for fact in &self.facts {
+            text += &format!("  {fact}\n");
+        }
+        if let Some(hint) = &self.hint {
+            text += &format!("  hint: {hint}\n");
+        }
+        text
+    }
+
+    /// `{"error":{…}}`, as the contract has it; `facts` where there are any.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let mut error = serde_json::json!({
+            "code": self.kind.code(), "kind": self.kind.name(), "message": self.message, "hint": self.hint,
+        });
+        if !self.facts.is_empty() {
+            error["facts"] = self.facts.clone().into();
+        }
+        serde_json::json!({ "error": error })
+    }
+}
+
+/// An error with the causes it does not name itself.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text += &format!(": {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+macro_rules! invalid_input {
+    ($($error:ty => $hint:expr),+ $(,)?) => { $(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(Kind::InvalidInput, error.to_string()).hint($hint)
+            }
+        }
+    )+ };
+}
+
+invalid_input! {
+    NameError => "names look like my-project: 3-63 lowercase letters, digits and single hyphens",
+    SizeError => "for example `--cpu 2 --memory 4G`",
+    ImageError => "for example localhost/devbox:latest",
+    EnvError => "for example `--env EDITOR=nvim`; what has line breaks goes into a file in the box",
+    MountError => "for example `--mount /home/you/src:/src:ro`",
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (kind, hint) = match &refusal {
+            Refusal::NotAllowed(_) => (Kind::NotAllowed, "ask an administrator of this host".to_owned()),
+            Refusal::Exists(name) => {
+                (Kind::Exists, format!("`devbox-ctl start {name}` starts it; choose another name for a new one"))
+            }
+            Refusal::OwnerLimit { .. } => (Kind::OwnerLimit, "`devbox-ctl destroy NAME` makes room".to_owned()),
+            Refusal::Cpu { limit, .. } => (Kind::InvalidInput, format!("ask for `--cpu {limit}` or less")),
+            Refusal::Memory { limit, .. } => (Kind::InvalidInput, format!("ask for `--memory {limit}` or less")),
+        };
+        Self::new(kind, refusal.to_string()).hint(hint)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let hint = match &error.nearest {
+            Some(key) => format!("did you mean `{key}`?"),
+            None => "an administrator can mend this file; nothing was changed".to_owned(),
+        };
+        Self::new(Kind::InvalidInput, error.to_string()).hint(hint)
+    }
+}
+
+impl From<SettingsProblem> for Failure {
+    fn from(problem: SettingsProblem) -> Self {
+        match problem {
+            SettingsProblem::Wrong(error) => error.into(),
+            SettingsProblem::Unreadable(error) => error.into(),
+        }
+    }
+}
+
+impl From<RenderError> for Failure {
+    fn from(error: RenderError) -> Self {
+        Self::new(Kind::InvalidInput, chain(&error)).hint("an administrator's templates are in /etc/devbox/quadlet-templates")
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        Self::new(Kind::Bug, broken.to_string()).hint("nothing was done; please report this")
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let failure = |kind| Self::new(kind, chain(&error));
+        match &error {
+            HostError::NoUserManager => failure(Kind::Backend)
+                .hint("an administrator can run `sudo loginctl enable-linger $USER`, or log in again (not through su)"),
+            HostError::BusLost => failure(Kind::Backend).hint("`systemctl --user status` says how it is"),
+            HostError::Systemd(_) => failure(Kind::Backend).hint("`journalctl --user -n 20` may say more"),
+            HostError::UnitUnknown { why, .. } => {
+                let hint = "its units were edited or damaged; `devbox-ctl destroy --keep-volume NAME` and create it again";
+                Self { facts: why.clone(), ..failure(Kind::Backend) }.hint(hint)
+            }
+            HostError::Job { unit, journal, .. } => Self { facts: journal.clone(), ..failure(Kind::Backend) }
+                .hint(format!("`journalctl --user -u {unit}` has the whole story")),
+            HostError::Timeout { unit, .. } => {
+                failure(Kind::TimedOut).hint(format!("`journalctl --user -u {unit}` shows what it waits for"))
+            }
+            HostError::Busy { .. } => failure(Kind::TimedOut).hint("wait for it, or look for it with `pgrep -u $USER -a devbox-ctl`"),
+            HostError::Interrupted => failure(Kind::Interrupted),
+            HostError::PodmanMissing => failure(Kind::Backend).hint("an administrator can install podman 5.4 or newer"),
+            HostError::PodmanOld { .. } => failure(Kind::Backend).hint("an administrator can install a newer podman"),
+            HostError::Podman { .. } => failure(Kind::Backend).hint("`-v` shows the call"),
+            HostError::GeneratorMissing => failure(Kind::Backend).hint("it comes with podman: podman-system-generator"),
+            HostError::GeneratorRefused(why) => Self { facts: why.clone(), ..failure(Kind::Backend) }
+                .hint("nothing was changed; an administrator's template may be wrong (/etc/devbox/quadlet-templates)"),
+            HostError::Taken(name) => Self::new(Kind::Exists, format!("there is already a box called {name}"))
+                .hint(format!("`devbox-ctl status {name}` shows it")),
+            HostError::NoAccount(_) => failure(Kind::Backend).hint("getent passwd does not know you"),
+            HostError::Io { .. } => failure(Kind::Backend),
+        }
+    }
+}
+
+impl From<Applied> for Failure {
+    fn from(applied: Applied) -> Self {
+        let Applied { cause, undo_failed, undone } = applied;
+        let failure = Self::from(cause);
+        match undo_failed {
+            Some(why) => failure
+                .fact(format!("and it could not be taken back: {}", chain(&why)))
+                .hint("the next devbox-ctl command that changes something finishes it"),
+            None if undone => failure.fact("what had been done was taken back"),
+            None => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_json_say_the_same() {
+        let failure = Failure::new(Kind::OwnerLimit, "you already have 5 boxes, and 5 is your limit")
+            .fact("running: api, docs, web · stopped: old-api, scratch")
+            .hint("`devbox-ctl destroy scratch` makes room");
+        insta::assert_snapshot!(failure.text(), @r"
+        error: you already have 5 boxes, and 5 is your limit
+          running: api, docs, web · stopped: old-api, scratch
+          hint: `devbox-ctl destroy scratch` makes room
+        ");
+        assert_eq!(failure.json()["error"]["code"], 3);
+        assert_eq!(failure.json()["error"]["kind"], "owner-limit");
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let io = HostError::Io { doing: "writing", path: "/x".into(), source: std::io::Error::other("no space") };
+        assert_eq!(Failure::from(io).message, "writing /x failed: no space");
+    }
+}

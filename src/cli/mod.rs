@@ -1,0 +1,149 @@
+//! The command line: a file a verb. The only room that prints.
+
+mod ask;
+mod completions;
+mod create;
+mod destroy;
+mod error;
+mod exec;
+mod list;
+mod logs;
+mod output;
+mod progress;
+mod restart;
+mod session;
+mod ssh;
+mod ssh_config;
+mod start;
+mod status;
+mod stop;
+mod view;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use error::{Failure, Kind};
+use output::Output;
+
+/// A rootless Podman dev container for each of many people on one Linux host.
+#[derive(Debug, Parser)]
+#[command(name = "devbox-ctl", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl ssh my-project\n  devbox-ctl list --json")]
+pub struct Cli {
+    /// Print data as JSON, errors too
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print nothing but errors and what was asked for
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Show the podman and systemd calls made
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Create(create::Args),
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    Status(status::Args),
+    Start(start::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    #[command(visible_alias = "rm")]
+    Destroy(destroy::Args),
+    Logs(logs::Args),
+    Exec(exec::Args),
+    Ssh(ssh::Args),
+    #[command(hide = true)]
+    SshProxy(ssh::ProxyArgs),
+    SshConfig(ssh_config::Args),
+    Completions(completions::Args),
+}
+
+/// The command line's definition, for completions and man pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before parsing has failed or not, a script wants its errors in the form it asked for.
+    let json = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json");
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run(cli),
+        Err(e) if matches!(e.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion) => {
+            let _ = e.print();
+            ExitCode::SUCCESS
+        }
+        Err(e) => fail(&usage(&e), json, Kind::InvalidInput.code()),
+    }
+}
+
+fn run(cli: Cli) -> ExitCode {
+    if cli.verbose {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .with_target(false)
+            .init();
+    }
+    let out = Output { json: cli.json, quiet: cli.quiet };
+    // The contract: a failure of ours before the command ran.
+    let before_it_ran = matches!(cli.verb, Verb::Exec(_) | Verb::Ssh(_) | Verb::SshProxy(_));
+    let done = match cli.verb {
+        Verb::Create(args) => create::run(&args, out),
+        Verb::List(args) => list::run(&args, out),
+        Verb::Status(args) => status::run(&args, out),
+        Verb::Start(args) => start::run(&args, out),
+        Verb::Stop(args) => stop::run(&args, out),
+        Verb::Restart(args) => restart::run(&args, out),
+        Verb::Destroy(args) => destroy::run(&args, out),
+        Verb::Logs(args) => logs::run(&args, out),
+        Verb::Exec(args) => exec::run(&args, out),
+        Verb::Ssh(args) => ssh::run(&args, out),
+        Verb::SshProxy(args) => ssh::proxy(&args, out),
+        Verb::SshConfig(args) => ssh_config::run(&args, out),
+        Verb::Completions(args) => completions::run(&args, out),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure, out.json, if before_it_ran { 125 } else { failure.kind.code() }),
+    }
+}
+
+fn fail(failure: &Failure, json: bool, code: u8) -> ExitCode {
+    if json {
+        let mut value = failure.json();
+        value["error"]["code"] = code.into();
+        output::line(&value.to_string());
+    } else {
+        output::error_text(&failure.text());
+    }
+    ExitCode::from(code)
+}
+
+/// Clap's message in our form.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    let message = lines.next().unwrap_or("no such command").trim_start_matches("error: ").to_owned();
+    let mut failure = Failure::new(Kind::InvalidInput, message);
+    for line in lines {
+        match line.strip_prefix("tip: ") {
+            Some(tip) => failure.hint = Some(tip.to_owned()),
+            None if line.starts_with("For more information") => {}
+            None => failure.facts.push(line.to_owned()),
+        }
+    }
+    if failure.hint.is_none() {
+        failure.hint = Some("`devbox-ctl --help` lists the commands, `devbox-ctl VERB --help` their options".to_owned());
+    }
+    failure
+}

@@ -1,0 +1,73 @@
+//! What most verbs begin with: the account, its manager, and what an earlier command left.
+
+use crate::host::systemd::Systemd;
+use crate::host::{Account, Entry, Host, Interrupts, Recovered, entry, recover};
+use crate::plan::{self, Plan};
+use crate::spec::BoxName;
+
+use super::error::Failure;
+use super::output::Output;
+use super::progress::Spinner;
+
+/// Everything a verb that changes something needs.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) host: Host,
+    pub(super) out: Output,
+    /// Boxes whose destruction this command finished.
+    pub(super) destroyed: Vec<BoxName>,
+}
+
+impl Session {
+    /// Connects, and finishes what was cut short.
+    pub(super) fn begin(out: Output) -> Result<Self, Failure> {
+        let interrupts = Interrupts::catch();
+        let account = Account::current()?;
+        let systemd = Systemd::connect(&account)?;
+        let host = Host { account, systemd, interrupts };
+        let mut destroyed = Vec::new();
+        for found in recover(&host)? {
+            match found {
+                Recovered::Destroyed(name) => {
+                    out.warning(&format!("destroying {name} had been cut short; it is finished now"));
+                    destroyed.push(name);
+                }
+                Recovered::Created(name) => out.warning(&format!(
+                    "creating {name} had been cut short; it is not started: `devbox-ctl start {name}` or `devbox-ctl destroy {name}`"
+                )),
+                Recovered::Stuck(name, why) => {
+                    out.warning(&format!("destroying {name} had been cut short and still fails: {}", Failure::from(why).message));
+                }
+            }
+        }
+        Ok(Self { host, out, destroyed })
+    }
+
+    /// The box of this name.
+    pub(super) fn entry(&self, name: &BoxName) -> Result<Entry, Failure> {
+        entry(&self.host.account, name).ok_or_else(|| Failure::no_such_box(name))
+    }
+
+    /// Checks a plan and carries it out with a spinner.
+    pub(super) fn apply(&self, plan: &Plan, admission: Option<crate::host::AccountLock>) -> Result<(), Failure> {
+        plan::check(plan)?;
+        let spinner = Spinner::new(self.out);
+        Ok(self.host.apply(plan, admission, &|text| spinner.step(text))?)
+    }
+}
+
+/// All are tried; the first failure is the command's.
+pub(super) fn each(names: &[String], out: Output, act: impl Fn(&BoxName) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for name in names {
+        let done = name.parse::<BoxName>().map_err(Failure::from).and_then(|name| act(&name));
+        if let Err(failure) = done {
+            if first.is_ok() {
+                first = Err(failure);
+            } else if !out.json {
+                super::output::error_text(&failure.text());
+            }
+        }
+    }
+    first
+}

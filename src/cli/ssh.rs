@@ -1,0 +1,49 @@
+//! `ssh NAME`, and the proxy behind it.
+//!
+//! Nothing listens: ssh talks to an sshd that is started in the box for this one connection, over the pipe of an
+//! `exec`. Who may exec is the box's owner, by the kernel's word; the key only satisfies the protocol.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::error::{Failure, Kind};
+use super::exec::{replace, running};
+use super::output::Output;
+use super::ssh_config;
+use crate::host::{podman, ssh_key};
+use crate::spec::BoxName;
+
+/// Open a shell in a box, or run a command there, over SSH
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  devbox-ctl ssh my-project\n  devbox-ctl ssh my-project -- make test")]
+pub(super) struct Args {
+    name: String,
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ProxyArgs {
+    name: String,
+}
+
+pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
+    let name: BoxName = args.name.parse()?;
+    let account = running(&name)?;
+    ssh_key::public(&account)?;
+    let mut command = Command::new("ssh");
+    for (key, value) in ssh_config::options(&account, &name)? {
+        command.arg("-o").arg(format!("{key}={value}"));
+    }
+    command.arg("--").arg(name.as_str()).args(&args.command);
+    let error = command.exec();
+    Err(Failure::new(Kind::Backend, format!("ssh cannot be run: {error}")).hint("an administrator can install openssh-client"))
+}
+
+pub(super) fn proxy(args: &ProxyArgs, _: Output) -> Result<(), Failure> {
+    let name: BoxName = args.name.parse()?;
+    let account = running(&name)?;
+    let keys = ssh_key::accepted(&account)?.join("\n");
+    let command = ["/usr/libexec/devbox/sshd-stdio".to_owned(), keys];
+    Err(replace(&podman::exec_arguments(&name, "root", false, &command)))
+}

@@ -1,0 +1,114 @@
+//! `status NAME`.
+
+use jiff::Timestamp;
+
+use super::error::Failure;
+use super::output::{self, Output};
+use super::view::{State, View};
+use crate::host::systemd::Systemd;
+use crate::host::{Account, entry};
+use crate::quadlet::names;
+use crate::spec::BoxName;
+
+/// Show one box: state, limits and use, volume, unit
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  devbox-ctl status my-project --json | jq .state")]
+pub(super) struct Args {
+    name: String,
+}
+
+pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    let name: BoxName = args.name.parse()?;
+    let account = Account::current()?;
+    let entry = entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
+    let systemd = Systemd::connect(&account)?;
+    let view = view(&account, &systemd, &entry)?;
+    if out.json {
+        output::json(&view);
+    } else {
+        output::raw(&text(&view, Timestamp::now()));
+    }
+    Ok(())
+}
+
+/// The box with all that its unit tells.
+pub(super) fn view(account: &Account, systemd: &Systemd, entry: &crate::host::Entry) -> Result<View, Failure> {
+    let unit = names::service(&entry.name);
+    let units = systemd.states(&unit)?;
+    let mut view = View::new(&account.user, entry, &units);
+    if let Some(details) = systemd.details(&[unit])?.first() {
+        view.add(details);
+    }
+    Ok(view)
+}
+
+fn text(view: &View, now: Timestamp) -> String {
+    let ago = |t: Timestamp| format!("{t} ({} ago)", output::span(now.as_second() - t.as_second()));
+    let mut lines = vec![("name", view.name.clone()), ("state", view.state.word().to_owned())];
+    if let Some(trouble) = &view.trouble {
+        lines.push(("trouble", trouble.clone()));
+    }
+    if let Some(since) = view.active_since {
+        lines.push(("since", ago(since)));
+    }
+    if view.state == State::Stopped {
+        let when = view.stopped_at.map(ago);
+        let why = view.stopped_why.clone();
+        if when.is_some() || why.is_some() {
+            lines.push(("stopped", [why, when].into_iter().flatten().collect::<Vec<_>>().join(", ")));
+        }
+    }
+    if let Some(restarts) = view.restarts.filter(|n| *n > 0) {
+        lines.push(("restarts", restarts.to_string()));
+    }
+    let used = |n: Option<String>| n.map(|n| format!(" ({n} used)")).unwrap_or_default();
+    if let Some(cpu) = view.cpu_limit {
+        lines.push(("cpu", format!("{cpu}{}", used(view.cpu_used_seconds.map(|s| format!("{s} s"))))));
+    }
+    if let Some(memory) = &view.memory_limit {
+        lines.push(("memory", format!("{memory}{}", used(view.memory_used_bytes.map(output::size)))));
+    }
+    if let Some(image) = &view.image {
+        lines.push(("image", image.clone()));
+    }
+    lines.push(("volume", view.volume_name.clone()));
+    lines.push(("unit", view.unit.clone()));
+    if let Some(created) = view.created_at {
+        lines.push(("created", ago(created)));
+    }
+    lines.into_iter().map(|(key, value)| format!("{key:<9}{value}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Entry;
+    use crate::host::systemd::{UnitDetails, UnitState};
+
+    #[test]
+    fn running_and_stopped() {
+        let toml = "format = 1\nname = \"my-project\"\nimage = \"localhost/devbox:latest\"\ncpu = 2\nmemory = \"4G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\n";
+        let entry = |stopped| Entry {
+            name: "my-project".parse().unwrap(),
+            folder: "/nonexistent".into(),
+            spec: Ok(crate::spec::BoxSpec::from_toml(toml).unwrap()),
+            stopped,
+            pending: None,
+        };
+        let now = "2026-01-04T03:04:05Z".parse().unwrap();
+        let active = UnitState { active: "active".to_owned(), sub: "running".to_owned() };
+        let mut view = View::new("alice", &entry(None), &[("devbox-my-project.service".to_owned(), active)].into());
+        view.add(&UnitDetails {
+            sub: "running".to_owned(),
+            active_since: 1_767_400_000_000_000,
+            restarts: 1,
+            memory_bytes: Some(90 << 20),
+            cpu_nanoseconds: Some(7_100_000_000),
+            ..UnitDetails::default()
+        });
+        insta::assert_snapshot!("status_running", text(&view, now));
+        insta::assert_json_snapshot!("status_running_json", view);
+        let mark = toml::from_str("at = \"2026-01-03T03:04:05Z\"\nwhy = \"by its owner\"\n").unwrap();
+        insta::assert_snapshot!("status_stopped", text(&View::new("alice", &entry(Some(mark)), &[].into()), now));
+    }
+}

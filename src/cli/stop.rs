@@ -1,0 +1,33 @@
+//! `stop NAME…`.
+
+use super::error::{Failure, Kind};
+use super::output::Output;
+use super::session::{Session, each};
+use super::view::State;
+use crate::plan;
+use crate::quadlet::names;
+
+/// Stop boxes; they stay stopped over a reboot, and their data stays
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  devbox-ctl stop my-project")]
+pub(super) struct Args {
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    let session = Session::begin(out)?;
+    each(&args.names, out, |name| {
+        let entry = session.entry(name)?;
+        let unit = names::service(name);
+        let units = session.host.systemd.states(&unit)?;
+        // Failed and never marked: a reboot would start it, so there is something to stop.
+        let at_rest = State::of_unit(units.get(&unit)) == State::Stopped;
+        if at_rest && entry.stopped.is_some() {
+            return Err(Failure::new(Kind::AlreadySo, format!("{name} is stopped already")));
+        }
+        session.apply(&plan::stop(name), None)?;
+        out.remark(&format!("{name} is stopped"));
+        Ok(())
+    })
+}

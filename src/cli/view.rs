@@ -1,0 +1,158 @@
+//! A box as it is shown: the contract's JSON, and the words for its state.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::host::systemd::{UnitDetails, UnitState};
+use crate::host::{Entry, Pending};
+use crate::quadlet::names;
+use crate::spec::Cpu;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Running,
+    Starting,
+    Stopping,
+    Stopped,
+    Failed,
+    /// Its folder is damaged.
+    Broken,
+    Creating,
+    Destroying,
+}
+
+impl State {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Broken => "broken",
+            Self::Creating => "creating",
+            Self::Destroying => "destroying",
+        }
+    }
+
+    /// What systemd says; a unit it has not loaded is stopped.
+    pub(super) fn of_unit(unit: Option<&UnitState>) -> Self {
+        match unit.map(|u| u.active.as_str()) {
+            Some("active" | "reloading" | "refreshing") => Self::Running,
+            Some("activating") => Self::Starting,
+            Some("deactivating") => Self::Stopping,
+            Some("failed") => Self::Failed,
+            _ => Self::Stopped,
+        }
+    }
+
+    pub(super) fn of(entry: &Entry, unit: Option<&UnitState>) -> Self {
+        match &entry.pending {
+            Some(Pending::Destroy { .. }) => Self::Destroying,
+            Some(Pending::Create) if entry.is_busy() => Self::Creating,
+            _ if entry.spec.is_err() => Self::Broken,
+            _ => Self::of_unit(unit),
+        }
+    }
+}
+
+/// One box for scripts. Fields are added, never renamed (docs/box.schema.json).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct View {
+    pub(super) name: String,
+    pub(super) owner: String,
+    pub(super) state: State,
+    pub(super) created_at: Option<Timestamp>,
+    pub(super) last_activity_at: Option<Timestamp>,
+    pub(super) cpu_limit: Option<Cpu>,
+    pub(super) memory_limit: Option<String>,
+    pub(super) volume_name: String,
+    pub(super) tailscale_hostname: Option<String>,
+    #[serde(rename = "tailscaleIP")]
+    pub(super) tailscale_ip: Option<String>,
+    pub(super) with_syncthing: bool,
+    pub(super) image: Option<String>,
+    pub(super) health: Option<&'static str>,
+    pub(super) restarts: Option<u32>,
+    pub(super) active_since: Option<Timestamp>,
+    pub(super) stopped_at: Option<Timestamp>,
+    pub(super) stopped_why: Option<String>,
+    pub(super) stops_at: Option<Timestamp>,
+    pub(super) trashed_at: Option<Timestamp>,
+    pub(super) unit: String,
+    pub(super) memory_used_bytes: Option<u64>,
+    pub(super) cpu_used_seconds: Option<u64>,
+    pub(super) disk_used_bytes: Option<u64>,
+    /// Why the box is not whole.
+    pub(super) trouble: Option<String>,
+    pub(super) services: Vec<View>,
+}
+
+impl View {
+    pub(super) fn new(owner: &str, entry: &Entry, units: &HashMap<String, UnitState>) -> Self {
+        let unit = names::service(&entry.name);
+        let spec = entry.spec.as_ref().ok();
+        let interrupted = matches!(entry.pending, Some(Pending::Create)) && !entry.is_busy();
+        let state = State::of(entry, units.get(&unit));
+        let trouble = match &entry.spec {
+            Err(trouble) => Some(trouble.to_string()),
+            Ok(_) if interrupted && state != State::Running => Some("its creation was cut short; start or destroy it".to_owned()),
+            Ok(_) => None,
+        };
+        let mark = entry.stopped.clone().unwrap_or_default();
+        Self {
+            name: entry.name.to_string(),
+            owner: owner.to_owned(),
+            state,
+            created_at: spec.map(|s| s.created_at),
+            last_activity_at: None,
+            cpu_limit: spec.map(|s| s.cpu),
+            memory_limit: spec.map(|s| s.memory.to_string()),
+            volume_name: names::home_volume(&entry.name),
+            tailscale_hostname: None,
+            tailscale_ip: None,
+            with_syncthing: false,
+            image: spec.map(|s| s.image.to_string()),
+            health: None,
+            restarts: None,
+            active_since: None,
+            stopped_at: mark.at,
+            stopped_why: mark.why,
+            stops_at: None,
+            trashed_at: None,
+            unit,
+            memory_used_bytes: None,
+            cpu_used_seconds: None,
+            disk_used_bytes: None,
+            trouble,
+            services: Vec::new(),
+        }
+    }
+
+    /// What only the unit's properties tell.
+    pub(super) fn add(&mut self, details: &UnitDetails) {
+        self.restarts = Some(details.restarts);
+        if self.state == State::Running {
+            self.active_since = timestamp(details.active_since);
+            // The box says READY=1 itself, and systemd believes it only while its main process lives.
+            self.health = Some(if details.sub == "running" { "ready" } else { "not-ready" });
+            self.memory_used_bytes = details.memory_bytes;
+            self.cpu_used_seconds = details.cpu_nanoseconds.map(|ns| ns / 1_000_000_000);
+        } else if self.stopped_at.is_none() {
+            self.stopped_at = timestamp(details.inactive_since);
+        }
+        if self.state == State::Failed && self.trouble.is_none() {
+            self.trouble = Some(format!("its unit failed: {}", details.result));
+        }
+    }
+}
+
+fn timestamp(microseconds: u64) -> Option<Timestamp> {
+    let microseconds = i64::try_from(microseconds).ok().filter(|m| *m > 0)?;
+    // Whole seconds are what a person or a script can use.
+    Timestamp::from_second(microseconds / 1_000_000).ok()
+}

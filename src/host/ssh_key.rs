@@ -1,0 +1,55 @@
+//! The keys with which an owner enters their own boxes.
+
+use duct::cmd;
+use tracing::debug;
+
+use super::{Account, HostError, files, podman};
+
+/// The owner's public key for boxes, made at its first use.
+pub fn public(account: &Account) -> Result<String, HostError> {
+    let private = account.ssh_key();
+    let public = private.with_extension("pub");
+    if !private.exists() {
+        let folder = private.parent().unwrap_or(&private);
+        files::private_folder(folder)?;
+        // Made aside and renamed: two commands at once end with one whole pair.
+        let making = tempfile::Builder::new().prefix(".making-").tempdir_in(folder).map_err(HostError::io("making a key in", folder))?;
+        let new = making.path().join("id_ed25519");
+        debug!("ssh-keygen -t ed25519 -f {}", new.display());
+        let output = cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "devbox-ctl", "-f", &new)
+            .stdin_null()
+            .stdout_null()
+            .stderr_capture()
+            .unchecked()
+            .run()
+            .map_err(HostError::io("running", "ssh-keygen"))?;
+        if !output.status.success() {
+            let said = podman::printable(&String::from_utf8_lossy(&output.stderr));
+            return Err(HostError::io("making", &private)(std::io::Error::other(said)));
+        }
+        for (from, to) in [(new.with_extension("pub"), &public), (new, &private)] {
+            std::fs::rename(&from, to).map_err(HostError::io("making", to))?;
+        }
+    }
+    let text = files::read(&public).map_err(HostError::io("reading", &public))?.unwrap_or_default();
+    Ok(text.trim().to_owned())
+}
+
+/// Every key that may enter: the one for boxes, and those that may enter the owner's account anyway.
+pub fn accepted(account: &Account) -> Result<Vec<String>, HostError> {
+    let mut keys = vec![public(account)?];
+    // A client that reaches this account by `ssh` comes in through `ssh-config --for-client` with its own key.
+    let authorized = account.ssh_config().with_file_name("authorized_keys");
+    let text = files::read(&authorized).ok().flatten().unwrap_or_default();
+    let plain = |line: &&str| {
+        let mut words = line.split_whitespace();
+        let kind = words.next().unwrap_or_default();
+        let known = kind.starts_with("ssh-") || kind.starts_with("ecdsa-") || kind.starts_with("sk-");
+        // A key with options in front is meant for less than a shell.
+        known && words.next().is_some_and(|key| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)))
+    };
+    keys.extend(text.lines().map(str::trim).filter(plain).map(|line| {
+        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+    }));
+    Ok(keys)
+}
