@@ -7,7 +7,9 @@ use super::output::Output;
 
 /// Print the completion script of a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  devbox-ctl completions bash > ~/.local/share/bash-completion/completions/devbox-ctl")]
+#[command(
+    after_help = "Example:\n  devbox-ctl completions bash > ~/.local/share/bash-completion/completions/devbox-ctl"
+)]
 pub(super) struct Args {
     shell: Shell,
 }

@@ -17,7 +17,9 @@ use crate::spec::{BoxName, BoxSpec, EnvVar, FORMAT, ImageRef, Mount};
 
 /// Create a box and start it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl create api --cpu 0.5 --memory 512M --env EDITOR=nvim\n  devbox-ctl create docs --mount $HOME/docs:/docs:ro --dry-run")]
+#[command(
+    after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl create api --cpu 0.5 --memory 512M --env EDITOR=nvim\n  devbox-ctl create docs --mount $HOME/docs:/docs:ro --dry-run"
+)]
 pub(super) struct Args {
     name: String,
     /// Image to run [default: localhost/devbox:latest]
@@ -112,7 +114,9 @@ fn decide(session: &Session, settings: &Settings, spec: &BoxSpec, start: bool) -
     limits::admit(request, &held, settings).map_err(|refusal| refused(session, refusal))?;
     for mount in &spec.mounts {
         if let Some(trouble) = observe::mount_trouble(account, mount) {
-            return Err(Failure::new(Kind::InvalidInput, trouble).hint("`--mount` takes a folder of yours on this host"));
+            return Err(
+                Failure::new(Kind::InvalidInput, trouble).hint("`--mount` takes a folder of yours on this host")
+            );
         }
     }
     let observed = observe::observe(account, &session.host.systemd, spec)?;

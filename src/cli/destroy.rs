@@ -10,7 +10,9 @@ use crate::spec::BoxName;
 
 /// Delete a box and its data, after asking
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  devbox-ctl destroy my-project\n  devbox-ctl destroy my-project --yes --keep-volume")]
+#[command(
+    after_help = "Examples:\n  devbox-ctl destroy my-project\n  devbox-ctl destroy my-project --yes --keep-volume"
+)]
 pub(super) struct Args {
     name: String,
     /// Do not ask

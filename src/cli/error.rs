@@ -181,7 +181,8 @@ impl From<SettingsProblem> for Failure {
 
 impl From<RenderError> for Failure {
     fn from(error: RenderError) -> Self {
-        Self::new(Kind::InvalidInput, chain(&error)).hint("an administrator's templates are in /etc/devbox/quadlet-templates")
+        Self::new(Kind::InvalidInput, chain(&error))
+            .hint("an administrator's templates are in /etc/devbox/quadlet-templates")
     }
 }
 
@@ -195,12 +196,14 @@ impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
         let failure = |kind| Self::new(kind, chain(&error));
         match &error {
-            HostError::NoUserManager => failure(Kind::Backend)
-                .hint("an administrator can run `sudo loginctl enable-linger $USER`, or log in again (not through su)"),
+            HostError::NoUserManager { user } => {
+                failure(Kind::Backend).hint(format!("an administrator can run `loginctl enable-linger {user}`"))
+            }
             HostError::BusLost => failure(Kind::Backend).hint("`systemctl --user status` says how it is"),
             HostError::Systemd(_) => failure(Kind::Backend).hint("`journalctl --user -n 20` may say more"),
             HostError::UnitUnknown { why, .. } => {
-                let hint = "its units were edited or damaged; `devbox-ctl destroy --keep-volume NAME` and create it again";
+                let hint =
+                    "its units were edited or damaged; `devbox-ctl destroy --keep-volume NAME` and create it again";
                 Self { facts: why.clone(), ..failure(Kind::Backend) }.hint(hint)
             }
             HostError::Job { unit, journal, .. } => Self { facts: journal.clone(), ..failure(Kind::Backend) }
@@ -208,7 +211,9 @@ impl From<HostError> for Failure {
             HostError::Timeout { unit, .. } => {
                 failure(Kind::TimedOut).hint(format!("`journalctl --user -u {unit}` shows what it waits for"))
             }
-            HostError::Busy { .. } => failure(Kind::TimedOut).hint("wait for it, or look for it with `pgrep -u $USER -a devbox-ctl`"),
+            HostError::Busy { .. } => {
+                failure(Kind::TimedOut).hint("wait for it, or look for it with `pgrep -u $USER -a devbox-ctl`")
+            }
             HostError::Interrupted => failure(Kind::Interrupted),
             HostError::PodmanMissing => failure(Kind::Backend).hint("an administrator can install podman 5.4 or newer"),
             HostError::PodmanOld { .. } => failure(Kind::Backend).hint("an administrator can install a newer podman"),
@@ -227,10 +232,10 @@ impl From<HostError> for Failure {
 impl From<Applied> for Failure {
     fn from(applied: Applied) -> Self {
         let Applied { cause, undo_failed, undone } = applied;
-        let failure = Self::from(cause);
+        let failure = Self::from(*cause);
         match undo_failed {
             Some(why) => failure
-                .fact(format!("and it could not be taken back: {}", chain(&why)))
+                .fact(format!("and it could not be taken back: {}", chain(&*why)))
                 .hint("the next devbox-ctl command that changes something finishes it"),
             None if undone => failure.fact("what had been done was taken back"),
             None => failure,

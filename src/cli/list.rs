@@ -43,8 +43,11 @@ impl Wanted {
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     if args.all {
-        return Err(Failure::new(Kind::NotAllowed, "only the broker knows every owner's boxes, and this host has none")
-            .hint("`devbox-ctl list` shows yours"));
+        return Err(Failure::new(
+            Kind::NotAllowed,
+            "only the broker knows every owner's boxes, and this host has none",
+        )
+        .hint("`devbox-ctl list` shows yours"));
     }
     let views = views(args.state, out.json)?;
     if out.json {
@@ -126,11 +129,18 @@ mod tests {
     #[test]
     fn a_table_of_all_states() {
         let state = |active: &str| UnitState { active: active.to_owned(), sub: String::new() };
-        let units = [("devbox-api.service", "active"), ("devbox-web.service", "failed"), ("devbox-docs.service", "activating")]
-            .map(|(unit, active)| (unit.to_owned(), state(active)))
-            .into();
+        let units =
+            [("devbox-api.service", "active"), ("devbox-web.service", "failed"), ("devbox-docs.service", "activating")]
+                .map(|(unit, active)| (unit.to_owned(), state(active)))
+                .into();
         let broken = Err(Trouble::Missing { file: "box.toml".to_owned() });
-        let boxes = [entry("api", Ok(())), entry("docs", Ok(())), entry("old-one", Ok(())), entry("web", Ok(())), entry("worn", broken)];
+        let boxes = [
+            entry("api", Ok(())),
+            entry("docs", Ok(())),
+            entry("old-one", Ok(())),
+            entry("web", Ok(())),
+            entry("worn", broken),
+        ];
         let views: Vec<View> = boxes.iter().map(|e| View::new("alice", e, &units)).collect();
         insta::assert_snapshot!("list", text(&views, "2026-01-04T03:04:05Z".parse().unwrap()));
         insta::assert_json_snapshot!("broken_box", views[4]);

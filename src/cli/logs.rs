@@ -11,7 +11,9 @@ use crate::spec::BoxName;
 
 /// Show what boxes wrote to the journal
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  devbox-ctl logs my-project --tail 50\n  devbox-ctl logs my-project -f --since '10 min ago'")]
+#[command(
+    after_help = "Examples:\n  devbox-ctl logs my-project --tail 50\n  devbox-ctl logs my-project -f --since '10 min ago'"
+)]
 pub(super) struct Args {
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,

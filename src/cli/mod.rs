@@ -30,7 +30,9 @@ use output::Output;
 /// A rootless Podman dev container for each of many people on one Linux host.
 #[derive(Debug, Parser)]
 #[command(name = "devbox-ctl", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl ssh my-project\n  devbox-ctl list --json")]
+#[command(
+    after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl ssh my-project\n  devbox-ctl list --json"
+)]
 pub struct Cli {
     /// Print data as JSON, errors too
     #[arg(long, global = true)]
@@ -143,7 +145,8 @@ fn usage(error: &clap::Error) -> Failure {
         }
     }
     if failure.hint.is_none() {
-        failure.hint = Some("`devbox-ctl --help` lists the commands, `devbox-ctl VERB --help` their options".to_owned());
+        failure.hint =
+            Some("`devbox-ctl --help` lists the commands, `devbox-ctl VERB --help` their options".to_owned());
     }
     failure
 }

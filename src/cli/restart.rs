@@ -2,7 +2,7 @@
 
 use super::error::Failure;
 use super::output::Output;
-use super::session::{Session, each};
+use super::session::{Session, each, names};
 use super::start::{loaded, whole};
 use crate::plan;
 
@@ -15,8 +15,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    let names = names(&args.names)?;
     let session = Session::begin(out)?;
-    each(&args.names, out, |name| {
+    each(&names, out, |name| {
         let entry = whole(&session, name)?;
         session.apply(&plan::restart(name, loaded(&session, &entry)?), None)?;
         out.remark(&format!("{name} is running"));

@@ -56,17 +56,23 @@ impl Session {
     }
 }
 
-/// All are tried; the first failure is the command's.
-pub(super) fn each(names: &[String], out: Output, act: impl Fn(&BoxName) -> Result<(), Failure>) -> Result<(), Failure> {
+/// Every name is judged before anything is done to any box.
+pub(super) fn names(typed: &[String]) -> Result<Vec<BoxName>, Failure> {
+    typed.iter().map(|name| name.parse().map_err(Failure::from)).collect()
+}
+
+/// All are tried; the first failure is the command's, the others are told on the way.
+pub(super) fn each(
+    names: &[BoxName],
+    out: Output,
+    act: impl Fn(&BoxName) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut first = Ok(());
     for name in names {
-        let done = name.parse::<BoxName>().map_err(Failure::from).and_then(|name| act(&name));
-        if let Err(failure) = done {
-            if first.is_ok() {
-                first = Err(failure);
-            } else if !out.json {
-                super::output::error_text(&failure.text());
-            }
+        match act(name) {
+            Err(failure) if first.is_ok() => first = Err(failure),
+            Err(failure) if !out.json => super::output::error_text(&failure.text()),
+            _ => {}
         }
     }
     first

@@ -37,7 +37,8 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     }
     command.arg("--").arg(name.as_str()).args(&args.command);
     let error = command.exec();
-    Err(Failure::new(Kind::Backend, format!("ssh cannot be run: {error}")).hint("an administrator can install openssh-client"))
+    Err(Failure::new(Kind::Backend, format!("ssh cannot be run: {error}"))
+        .hint("an administrator can install openssh-client"))
 }
 
 pub(super) fn proxy(args: &ProxyArgs, _: Output) -> Result<(), Failure> {

@@ -11,7 +11,9 @@ use crate::spec::BoxName;
 
 /// Print or install SSH settings, so that `ssh NAME`, scp and editors reach your boxes
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  devbox-ctl ssh-config --install && ssh my-project\n  ssh HOST devbox-ctl ssh-config --for-client >> ~/.ssh/config   (on your laptop)")]
+#[command(
+    after_help = "Examples:\n  devbox-ctl ssh-config --install && ssh my-project\n  ssh HOST devbox-ctl ssh-config --for-client >> ~/.ssh/config   (on your laptop)"
+)]
 pub(super) struct Args {
     /// Write our file and have ~/.ssh/config include it
     #[arg(long, conflicts_with = "for_client")]
@@ -38,7 +40,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Ok(true) => out.remark(&format!("{} now includes {}", account.ssh_config().display(), include.display())),
         Ok(false) => out.remark(&format!("{} is up to date", include.display())),
         Err(why) => {
-            return Err(Failure::from(why).hint(format!("put this line at its top yourself: Include {}", include.display())));
+            return Err(
+                Failure::from(why).hint(format!("put this line at its top yourself: Include {}", include.display()))
+            );
         }
     }
     Ok(())
@@ -90,7 +94,8 @@ fn for_client(account: &Account) -> Result<String, Failure> {
         let _ = write!(
             text,
             "\nHost {name}\n  User dev\n  HostKeyAlias {}\n  ProxyCommand ssh {}@{host} devbox-ctl ssh-proxy {name}\n  StrictHostKeyChecking accept-new\n",
-            names::container(name), account.user
+            names::container(name),
+            account.user
         );
     }
     Ok(text)
@@ -117,4 +122,3 @@ fn plain(path: &Path) -> Result<&str, Failure> {
 fn odd(path: &Path) -> Failure {
     Failure::new(Kind::InvalidInput, format!("ssh_config cannot hold the path {}", path.display()))
 }
-

@@ -2,11 +2,11 @@
 
 use super::error::{Failure, Kind};
 use super::output::Output;
-use super::session::{Session, each};
+use super::session::{Session, each, names};
 use super::view::State;
 use crate::host::{Entry, Pending};
 use crate::plan;
-use crate::quadlet::names;
+use crate::quadlet;
 use crate::spec::BoxName;
 
 /// Start stopped boxes and wait until they are ready
@@ -18,10 +18,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    let names = names(&args.names)?;
     let session = Session::begin(out)?;
-    each(&args.names, out, |name| {
+    each(&names, out, |name| {
         let entry = whole(&session, name)?;
-        let unit = names::service(name);
+        let unit = quadlet::names::service(name);
         let units = session.host.systemd.states(&unit)?;
         match State::of_unit(units.get(&unit)) {
             State::Running | State::Starting => {
@@ -52,5 +53,5 @@ pub(super) fn loaded(session: &Session, entry: &Entry) -> Result<bool, Failure> 
     if matches!(entry.pending, Some(Pending::Create)) {
         return Ok(false);
     }
-    Ok(session.host.systemd.has_unit_file(&names::service(&entry.name))?)
+    Ok(session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?)
 }

@@ -2,10 +2,10 @@
 
 use super::error::{Failure, Kind};
 use super::output::Output;
-use super::session::{Session, each};
+use super::session::{Session, each, names};
 use super::view::State;
 use crate::plan;
-use crate::quadlet::names;
+use crate::quadlet;
 
 /// Stop boxes; they stay stopped over a reboot, and their data stays
 #[derive(Debug, clap::Args)]
@@ -16,10 +16,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    let names = names(&args.names)?;
     let session = Session::begin(out)?;
-    each(&args.names, out, |name| {
+    each(&names, out, |name| {
         let entry = session.entry(name)?;
-        let unit = names::service(name);
+        let unit = quadlet::names::service(name);
         let units = session.host.systemd.states(&unit)?;
         // Failed and never marked: a reboot would start it, so there is something to stop.
         let at_rest = State::of_unit(units.get(&unit)) == State::Stopped;

@@ -100,7 +100,9 @@ impl View {
         let state = State::of(entry, units.get(&unit));
         let trouble = match &entry.spec {
             Err(trouble) => Some(trouble.to_string()),
-            Ok(_) if interrupted && state != State::Running => Some("its creation was cut short; start or destroy it".to_owned()),
+            Ok(_) if interrupted && state != State::Running => {
+                Some("its creation was cut short; start or destroy it".to_owned())
+            }
             Ok(_) => None,
         };
         let mark = entry.stopped.clone().unwrap_or_default();

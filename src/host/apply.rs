@@ -31,18 +31,23 @@ pub struct Host {
 #[error("{cause}")]
 pub struct Applied {
     #[source]
-    pub cause: HostError,
+    pub cause: Box<HostError>,
     /// Why it could not be taken back either; the next command finishes it.
-    pub undo_failed: Option<HostError>,
+    pub undo_failed: Option<Box<HostError>>,
     /// Whether there was something to take back.
     pub undone: bool,
 }
 
 impl Host {
     /// Carries out a plan on a box, which stays locked meanwhile. `Publish` holds `admission` until the folder is there.
-    pub fn apply(&self, plan: &Plan, admission: Option<super::AccountLock>, progress: Progress<'_>) -> Result<(), Applied> {
+    pub fn apply(
+        &self,
+        plan: &Plan,
+        admission: Option<super::AccountLock>,
+        progress: Progress<'_>,
+    ) -> Result<(), Applied> {
         let folder = self.account.folder(&plan.name);
-        let whole = |cause| Applied { cause, undo_failed: None, undone: false };
+        let whole = |cause: HostError| Applied { cause: Box::new(cause), undo_failed: None, undone: false };
         let mut admission = admission;
         let mut lock = None;
         if plan.files.is_empty() {
@@ -63,7 +68,11 @@ impl Host {
                     return Err(whole(cause));
                 }
                 self.interrupts.ignore();
-                return Err(Applied { cause, undo_failed: self.undo(plan, progress).err(), undone: true });
+                return Err(Applied {
+                    cause: Box::new(cause),
+                    undo_failed: self.undo(plan, progress).err().map(Box::new),
+                    undone: true,
+                });
             }
         }
         Ok(())

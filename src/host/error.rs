@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    #[error("you have no systemd user manager running")]
-    NoUserManager,
+    #[error("{user} has no systemd user manager running")]
+    NoUserManager { user: String },
     #[error("the connection to your systemd user manager was lost")]
     BusLost,
     #[error("systemd did not do it: {0}")]
@@ -50,9 +50,7 @@ impl HostError {
 impl From<zbus::Error> for HostError {
     fn from(error: zbus::Error) -> Self {
         match error {
-            zbus::Error::MethodError(name, message, _) => {
-                Self::Systemd(message.unwrap_or_else(|| name.to_string()))
-            }
+            zbus::Error::MethodError(name, message, _) => Self::Systemd(message.unwrap_or_else(|| name.to_string())),
             zbus::Error::InputOutput(_) | zbus::Error::Handshake(_) => Self::BusLost,
             other => Self::Systemd(other.to_string()),
         }

@@ -36,7 +36,11 @@ pub(super) fn check(folder: &Path, name: &BoxName) -> Result<(), HostError> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let mut why: Vec<String> = said.lines().filter(|l| !l.starts_with("quadlet-generator[") || l.contains("rror")).map(podman::printable).collect();
+    let mut why: Vec<String> = said
+        .lines()
+        .filter(|l| !l.starts_with("quadlet-generator[") || l.contains("rror"))
+        .map(podman::printable)
+        .collect();
     why.extend(missing.into_iter().map(|unit| format!("no {unit} comes of these units")));
     Err(HostError::GeneratorRefused(why))
 }

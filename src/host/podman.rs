@@ -177,4 +177,3 @@ pub fn exec_arguments(name: &BoxName, user: &str, terminal: bool, command: &[Str
     list.extend_from_slice(command);
     list
 }
-

@@ -42,7 +42,7 @@ pub fn recover(host: &Host) -> Result<Vec<Recovered>, HostError> {
                 let plan = plan::resume_destroy(&name, &keep_volumes);
                 found.push(match host.apply(&plan, None, &|_| {}) {
                     Ok(()) => Recovered::Destroyed(name),
-                    Err(Applied { cause, .. }) => Recovered::Stuck(name, cause),
+                    Err(Applied { cause, .. }) => Recovered::Stuck(name, *cause),
                 });
             }
             None => {}

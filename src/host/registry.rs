@@ -79,7 +79,8 @@ pub fn entry(account: &Account, name: &BoxName) -> Option<Entry> {
 fn read(name: BoxName, folder: PathBuf) -> Entry {
     let text = |file: &str| files::read(&folder.join(file));
     // A mark that cannot be read is still a mark: the unit's condition sees only that it is there.
-    let stopped = text(names::STOPPED_FILE).transpose().map(|t| t.ok().and_then(|t| toml::from_str(&t).ok()).unwrap_or_default());
+    let stopped =
+        text(names::STOPPED_FILE).transpose().map(|t| t.ok().and_then(|t| toml::from_str(&t).ok()).unwrap_or_default());
     // An operation that cannot be read must not be finished.
     let pending = text(names::PENDING_FILE).ok().flatten().and_then(|t| toml::from_str(&t).ok());
     let spec = spec(&name, &folder);
@@ -93,8 +94,8 @@ fn spec(name: &BoxName, folder: &std::path::Path) -> Result<BoxSpec, Trouble> {
         Ok(None) => return Err(Trouble::Missing { file }),
         Err(e) => return Err(Trouble::Unreadable { file, why: e.to_string() }),
     };
-    let spec = BoxSpec::from_toml(&text)
-        .map_err(|e| Trouble::Unreadable { file, why: podman::printable(&e.to_string()) })?;
+    let spec =
+        BoxSpec::from_toml(&text).map_err(|e| Trouble::Unreadable { file, why: podman::printable(&e.to_string()) })?;
     if spec.name != *name {
         return Err(Trouble::OtherName(spec.name));
     }

@@ -37,7 +37,10 @@ pub fn add_include(account: &Account) -> Result<bool, HostError> {
     }
     let beside = target.parent().unwrap_or(&folder);
     let mut new = tempfile::Builder::new().prefix(".config-").tempfile_in(beside).map_err(doing())?;
-    new.write_all(line.as_bytes()).and_then(|()| new.write_all(b"\n")).and_then(|()| new.write_all(&old)).map_err(doing())?;
+    new.write_all(line.as_bytes())
+        .and_then(|()| new.write_all(b"\n"))
+        .and_then(|()| new.write_all(&old))
+        .map_err(doing())?;
     if let Some(mode) = mode {
         new.as_file().set_permissions(mode).map_err(doing())?;
     }

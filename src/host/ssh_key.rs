@@ -13,7 +13,10 @@ pub fn public(account: &Account) -> Result<String, HostError> {
         let folder = private.parent().unwrap_or(&private);
         files::private_folder(folder)?;
         // Made aside and renamed: two commands at once end with one whole pair.
-        let making = tempfile::Builder::new().prefix(".making-").tempdir_in(folder).map_err(HostError::io("making a key in", folder))?;
+        let making = tempfile::Builder::new()
+            .prefix(".making-")
+            .tempdir_in(folder)
+            .map_err(HostError::io("making a key in", folder))?;
         let new = making.path().join("id_ed25519");
         debug!("ssh-keygen -t ed25519 -f {}", new.display());
         let output = cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "devbox-ctl", "-f", &new)
@@ -48,8 +51,11 @@ pub fn accepted(account: &Account) -> Result<Vec<String>, HostError> {
         // A key with options in front is meant for less than a shell.
         known && words.next().is_some_and(|key| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)))
     };
-    keys.extend(text.lines().map(str::trim).filter(plain).map(|line| {
-        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
-    }));
+    keys.extend(
+        text.lines()
+            .map(str::trim)
+            .filter(plain)
+            .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")),
+    );
     Ok(keys)
 }

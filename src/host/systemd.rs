@@ -31,8 +31,7 @@ trait Manager {
 }
 
 /// name, description, load, active, sub, following, path, job id, job type, job path
-type ListedUnit =
-    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+type ListedUnit = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 /// What systemd says of a unit. Absent from the manager's list means stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +75,12 @@ impl Systemd {
     pub fn connect(account: &Account) -> Result<Self, HostError> {
         let bus = account.bus();
         if !bus.exists() {
-            return Err(HostError::NoUserManager);
+            return Err(HostError::NoUserManager { user: account.user.clone() });
         }
         zbus::block_on(async {
             let address = format!("unix:path={}", bus.display());
             let connection = zbus::connection::Builder::address(address.as_str())
-                .method_timeout(Duration::from_secs(60))
+                .method_timeout(Duration::from_mins(1))
                 .build()
                 .await?;
             let manager =
@@ -89,7 +88,7 @@ impl Systemd {
             Ok(Self { manager })
         })
         .map_err(|e: zbus::Error| match HostError::from(e) {
-            HostError::Systemd(_) | HostError::BusLost => HostError::NoUserManager,
+            HostError::Systemd(_) | HostError::BusLost => HostError::NoUserManager { user: account.user.clone() },
             other => other,
         })
     }

@@ -35,7 +35,8 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
                     if !before.contains(&Step::Stop { unit: unit.clone() }) {
                         return broken("it deletes a volume of a box that may run");
                     }
-                    let kept = |s: &Step| matches!(s, Step::MarkDestroying { keep_volumes } if keep_volumes.contains(volume));
+                    let kept =
+                        |s: &Step| matches!(s, Step::MarkDestroying { keep_volumes } if keep_volumes.contains(volume));
                     if before.iter().any(kept) {
                         return broken("it deletes a volume that is to be kept");
                     }
@@ -63,7 +64,9 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
     if plan.files.iter().any(|f| f.name.contains('/') || f.name.starts_with('.')) {
         return broken("it writes outside the box's folder");
     }
-    if plan.verb != Verb::Destroy && plan.steps.iter().any(|s| matches!(s, Step::RemoveVolume { .. } | Step::RemoveFolder)) {
+    if plan.verb != Verb::Destroy
+        && plan.steps.iter().any(|s| matches!(s, Step::RemoveVolume { .. } | Step::RemoveFolder))
+    {
         return broken("it removes without being asked to");
     }
     Ok(())
@@ -117,7 +120,10 @@ mod tests {
             spoil(|p| p.steps.insert(2, Step::RemoveVolume { volume: "other-data".to_owned() })),
             "it deletes a volume that is not this box's"
         );
-        assert_eq!(spoil(|p| p.steps.push(Step::Stop { unit: "x.service".to_owned() })), "it stops what is not this box's");
+        assert_eq!(
+            spoil(|p| p.steps.push(Step::Stop { unit: "x.service".to_owned() })),
+            "it stops what is not this box's"
+        );
         assert_eq!(spoil(|p| p.steps.push(Step::Publish)), "it cannot be undone");
         assert_eq!(spoil(|p| p.files.push(file("x"))), "its files and its steps disagree");
     }

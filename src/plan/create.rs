@@ -25,7 +25,10 @@ pub fn create(request: CreateRequest<'_>) -> Plan {
         steps.push(Step::Start { unit });
     } else {
         // Stopped by its owner's word, so a reboot does not start it. The mark is in the folder from its first moment.
-        files.push(UnitFile { name: names::STOPPED_FILE.to_owned(), text: "why = \"created with --no-start\"\n".to_owned() });
+        files.push(UnitFile {
+            name: names::STOPPED_FILE.to_owned(),
+            text: "why = \"created with --no-start\"\n".to_owned(),
+        });
         steps.push(Step::Reload);
     }
     steps.push(Step::Settle);

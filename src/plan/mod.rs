@@ -27,18 +27,30 @@ pub enum Step {
     /// The manager runs its generators and reads units anew.
     Reload,
     /// Forgets earlier failures and the start limit, so that a person's start is never refused for them.
-    ResetFailed { unit: String },
-    Start { unit: String },
-    Stop { unit: String },
-    Restart { unit: String },
+    ResetFailed {
+        unit: String,
+    },
+    Start {
+        unit: String,
+    },
+    Stop {
+        unit: String,
+    },
+    Restart {
+        unit: String,
+    },
     /// Written before the stop: what is stopped halfway stays stopped.
     MarkStopped,
     UnmarkStopped,
     /// From here on the next command finishes the destruction, should this one be cut short.
-    MarkDestroying { keep_volumes: Vec<String> },
+    MarkDestroying {
+        keep_volumes: Vec<String>,
+    },
     /// The operation is through.
     Settle,
-    RemoveVolume { volume: String },
+    RemoveVolume {
+        volume: String,
+    },
     RemoveFolder,
 }
 

@@ -13,7 +13,12 @@ pub fn start(name: &BoxName, loaded: bool, marked: bool) -> Plan {
         steps.push(Step::Reload);
     }
     // The unit's own condition looks at the mark, so it goes first.
-    steps.extend([Step::UnmarkStopped, Step::ResetFailed { unit: unit.clone() }, Step::Start { unit: unit.clone() }, Step::Settle]);
+    steps.extend([
+        Step::UnmarkStopped,
+        Step::ResetFailed { unit: unit.clone() },
+        Step::Start { unit: unit.clone() },
+        Step::Settle,
+    ]);
     let mut undo = vec![Step::Stop { unit }];
     if marked {
         undo.insert(0, Step::MarkStopped);

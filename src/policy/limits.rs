@@ -58,7 +58,8 @@ mod tests {
         let settings = Settings::read(&[("t".to_owned(), settings.to_owned())]).unwrap();
         let held: Vec<BoxName> = held.iter().map(|n| n.parse().unwrap()).collect();
         let name = name.parse().unwrap();
-        let request = Request { owner: "alice", name: &name, cpu: cpu.parse().unwrap(), memory: memory.parse().unwrap() };
+        let request =
+            Request { owner: "alice", name: &name, cpu: cpu.parse().unwrap(), memory: memory.parse().unwrap() };
         admit(request, &held, &settings)
     }
 
@@ -72,7 +73,10 @@ mod tests {
         assert!(matches!(decide("new", "1", "17G", &[], ""), Err(Refusal::Memory { .. })));
         assert_eq!(decide("new", "9", "4G", &[], "[users.alice]\nmax_cpu = 16"), Ok(()));
         assert!(matches!(decide("new", "1", "1G", &[], "[users.alice]\nallowed = false"), Err(Refusal::NotAllowed(_))));
-        assert!(matches!(decide("new", "1", "1G", &[], "[users.alice]\nmax_boxes = 0"), Err(Refusal::OwnerLimit { .. })));
+        assert!(matches!(
+            decide("new", "1", "1G", &[], "[users.alice]\nmax_boxes = 0"),
+            Err(Refusal::OwnerLimit { .. })
+        ));
     }
 
     proptest! {

@@ -53,7 +53,7 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         .iter()
         .map(|m| {
             context! { source => m.source().to_string_lossy(), target => m.target().to_string_lossy(),
-                       mode => if m.read_only() { "ro" } else { "rw" } }
+            mode => if m.read_only() { "ro" } else { "rw" } }
         })
         .collect();
     let values = context! {
@@ -98,7 +98,7 @@ fn fill(template: &str, values: &Value) -> Result<String, Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_formatter(escaping);
     environment.add_filter("word", |value: String| {
-        escape::word(&value).map(Value::from_safe_string).map_err(unescapable)
+        escape::word(&value).map(Value::from_safe_string).map_err(|e| unescapable(&e))
     });
     // One final line break is taken off by the template engine.
     environment.render_str(template, values).map(|text| text + "\n")
@@ -110,11 +110,11 @@ fn escaping(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Resul
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "a name that is not there"));
     }
-    let text = if value.is_safe() { text } else { escape::line(&text).map_err(unescapable)? };
+    let text = if value.is_safe() { text } else { escape::line(&text).map_err(|e| unescapable(&e))? };
     out.write_str(&text).map_err(Error::from)
 }
 
-fn unescapable(cause: escape::Unescapable) -> Error {
+fn unescapable(cause: &escape::Unescapable) -> Error {
     Error::new(ErrorKind::BadEscape, cause.to_string())
 }
 

@@ -132,7 +132,8 @@ impl Fragment {
         if let Some(max) = self.host.max_boxes.or(self.max_global) {
             settings.host_max_boxes = max;
         }
-        settings.host_total_cpu = self.host.total_cpu.map(|n| millis("host", "total_cpu", n)).transpose().map_err(fail)?;
+        settings.host_total_cpu =
+            self.host.total_cpu.map(|n| millis("host", "total_cpu", n)).transpose().map_err(fail)?;
         settings.host_total_memory = self.host.total_memory;
 
         let tailnet = &mut settings.tailnet;
@@ -194,7 +195,10 @@ impl Owner {
             return Err(format!("[{table}] cpu = {} is more than max_cpu = {}", merged.cpu, merged.max_cpu));
         }
         if merged.memory > merged.max_memory {
-            return Err(format!("[{table}] memory = {} is more than max_memory = {}", merged.memory, merged.max_memory));
+            return Err(format!(
+                "[{table}] memory = {} is more than max_memory = {}",
+                merged.memory, merged.max_memory
+            ));
         }
         Ok(merged)
     }

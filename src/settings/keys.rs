@@ -5,14 +5,38 @@ use toml::de::{DeTable, DeValue};
 use super::SettingsError;
 
 const TOP: &[&str] = &[
-    "host", "defaults", "tailnet", "users", "maxPerUser", "maxGlobal", "opVault", "defaultCpu", "defaultMemory",
-    "idleStopDays", "stoppedDestroyDays",
+    "host",
+    "defaults",
+    "tailnet",
+    "users",
+    "maxPerUser",
+    "maxGlobal",
+    "opVault",
+    "defaultCpu",
+    "defaultMemory",
+    "idleStopDays",
+    "stoppedDestroyDays",
 ];
 const HOST: &[&str] = &["max_boxes", "total_cpu", "total_memory", "maxGlobal"];
 const OWNER: &[&str] = &[
-    "max_boxes", "cpu", "memory", "max_cpu", "max_memory", "idle_stop_days", "stopped_destroy_days", "warn_days",
-    "trash_days", "reclaim_days", "owner_cpu", "owner_memory", "owner_tasks", "maxPerUser", "defaultCpu",
-    "defaultMemory", "idleStopDays", "stoppedDestroyDays",
+    "max_boxes",
+    "cpu",
+    "memory",
+    "max_cpu",
+    "max_memory",
+    "idle_stop_days",
+    "stopped_destroy_days",
+    "warn_days",
+    "trash_days",
+    "reclaim_days",
+    "owner_cpu",
+    "owner_memory",
+    "owner_tasks",
+    "maxPerUser",
+    "defaultCpu",
+    "defaultMemory",
+    "idleStopDays",
+    "stoppedDestroyDays",
 ];
 const USER_ONLY: &[&str] = &["admin", "allowed"];
 const TAILNET: &[&str] = &["provider", "op_vault", "tags", "url", "credential", "path", "command", "opVault"];

@@ -215,7 +215,12 @@ mod tests {
         ] {
             assert_eq!(read(text).unwrap_err().line, Some(line), "{text}");
         }
-        for contradiction in ["[defaults]\ncpu = 9\n", "[defaults]\nmemory = \"32G\"\n", "[users.al]\nmax_cpu = 1\n", "[tailnet]\nprovider = \"command\"\ncommand = [\"/home/x/key\"]\n"] {
+        for contradiction in [
+            "[defaults]\ncpu = 9\n",
+            "[defaults]\nmemory = \"32G\"\n",
+            "[users.al]\nmax_cpu = 1\n",
+            "[tailnet]\nprovider = \"command\"\ncommand = [\"/home/x/key\"]\n",
+        ] {
             assert!(read(contradiction).is_err(), "{contradiction}");
         }
     }

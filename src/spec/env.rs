@@ -86,7 +86,9 @@ mod tests {
         for good in ["A=", "A=b=c", "_x1=%h $HOME ${A} \"q\" 'q' \\ # ü\t"] {
             assert_eq!(good.parse::<EnvVar>().unwrap().to_string(), good);
         }
-        for bad in ["A", "=b", "1A=b", "A B=c", "A-B=c", "A=b\nC=d", "A=b\0", "A=\u{85}", "A=b\r", "NOTIFY_SOCKET=/x", ""] {
+        for bad in
+            ["A", "=b", "1A=b", "A B=c", "A-B=c", "A=b\nC=d", "A=b\0", "A=\u{85}", "A=b\r", "NOTIFY_SOCKET=/x", ""]
+        {
             assert!(bad.parse::<EnvVar>().is_err(), "{bad:?}");
         }
     }

@@ -34,7 +34,7 @@ impl FromStr for ImageRef {
     fn from_str(text: &str) -> Result<Self, ImageError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | ':' | '@' | '-');
         // Quadlet takes Image=x.image and Image=x.build for references to other units.
-        let a_unit = text.ends_with(".image") || text.ends_with(".build");
+        let a_unit = text.rsplit_once('.').is_some_and(|(_, end)| matches!(end, "image" | "build"));
         let good = text.len() <= 512
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.ends_with(|c: char| c.is_ascii_alphanumeric())
@@ -61,7 +61,9 @@ mod tests {
         for good in [DEFAULT_IMAGE, "debian", "docker.io/library/debian:trixie-slim", "h:5000/a/b@sha256:00ff"] {
             assert!(good.parse::<ImageRef>().is_ok(), "{good:?}");
         }
-        for bad in ["", "-v", "--privileged", "a b", "a\nb", "a%h", "a$b", "box.image", "box.build", "a:", "ü", "dir:/etc "] {
+        for bad in
+            ["", "-v", "--privileged", "a b", "a\nb", "a%h", "a$b", "box.image", "box.build", "a:", "ü", "dir:/etc "]
+        {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad:?}");
         }
     }

@@ -48,13 +48,8 @@ pub const FORMAT: u32 = 1;
 impl BoxSpec {
     /// Reads the text of a `box.toml`.
     pub fn from_toml(text: &str) -> Result<Self, SpecError> {
-        let spec: Self =
-            toml::from_str(text).map_err(|e| SpecError::Syntax(e.message().to_owned()))?;
-        if spec.format == FORMAT {
-            Ok(spec)
-        } else {
-            Err(SpecError::Format(spec.format))
-        }
+        let spec: Self = toml::from_str(text).map_err(|e| SpecError::Syntax(e.message().to_owned()))?;
+        if spec.format == FORMAT { Ok(spec) } else { Err(SpecError::Format(spec.format)) }
     }
 
     /// The text of its `box.toml`.

@@ -100,16 +100,27 @@ mod tests {
 
     #[test]
     fn forms() {
-        for (text, shown) in [
-            ("/a:/b", "/a:/b"),
-            ("/a/:/b/./c:ro", "/a:/b/c:ro"),
-            ("/a b/$x%h\"\\:/b:rw", "/a b/$x%h\"\\:/b"),
-        ] {
+        for (text, shown) in
+            [("/a:/b", "/a:/b"), ("/a/:/b/./c:ro", "/a:/b/c:ro"), ("/a b/$x%h\"\\:/b:rw", "/a b/$x%h\"\\:/b")]
+        {
             assert_eq!(text.parse::<Mount>().unwrap().to_string(), shown);
         }
         for bad in [
-            "", "/a", "a:/b", "/a:b", "/a:/b:z", "/a:/b:ro:x", "/a/../b:/c", "/a:/..", "/a:/home/dev", "/a:/", "/a,b:/c",
-            "/a\n:/b", "/a:/home/dev/", "/a : /b", "/a:/b ",
+            "",
+            "/a",
+            "a:/b",
+            "/a:b",
+            "/a:/b:z",
+            "/a:/b:ro:x",
+            "/a/../b:/c",
+            "/a:/..",
+            "/a:/home/dev",
+            "/a:/",
+            "/a,b:/c",
+            "/a\n:/b",
+            "/a:/home/dev/",
+            "/a : /b",
+            "/a:/b ",
         ] {
             assert!(bad.parse::<Mount>().is_err(), "{bad:?}");
         }

@@ -35,10 +35,7 @@ impl FromStr for BoxName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let length = text.chars().count();
-        if let Some(odd) = text
-            .chars()
-            .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
-        {
+        if let Some(odd) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
             return Err(NameError::Character(odd));
         }
         if !(3..=63).contains(&length) {

@@ -72,11 +72,7 @@ impl fmt::Display for Cpu {
 // A number in files, as in the contract's users.toml.
 impl Serialize for Cpu {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_multiple_of(1000) {
-            s.serialize_u32(self.0 / 1000)
-        } else {
-            s.serialize_f64(self.as_f64())
-        }
+        if self.0.is_multiple_of(1000) { s.serialize_u32(self.0 / 1000) } else { s.serialize_f64(self.as_f64()) }
     }
 }
 
@@ -140,11 +136,7 @@ impl FromStr for Memory {
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = self.0 / MIB;
-        if mib.is_multiple_of(1024) {
-            f.pad(&format!("{}G", mib / 1024))
-        } else {
-            f.pad(&format!("{mib}M"))
-        }
+        if mib.is_multiple_of(1024) { f.pad(&format!("{}G", mib / 1024)) } else { f.pad(&format!("{mib}M")) }
     }
 }
 
@@ -184,7 +176,9 @@ mod tests {
             let memory: Memory = text.parse().unwrap();
             assert_eq!((memory.bytes(), memory.to_string().as_str()), (bytes, shown));
         }
-        for bad in ["0", "63M", "5X", "-1", "1e9G", "", "G", "4g", "4GB", "4 G", "99999999999999G", "4194304000G", "\u{663}G"] {
+        for bad in
+            ["0", "63M", "5X", "-1", "1e9G", "", "G", "4g", "4GB", "4 G", "99999999999999G", "4194304000G", "\u{663}G"]
+        {
             assert!(bad.parse::<Memory>().is_err(), "{bad:?}");
         }
     }
