@@ -51,6 +51,10 @@ impl From<zbus::Error> for HostError {
     fn from(error: zbus::Error) -> Self {
         match error {
             zbus::Error::MethodError(name, message, _) => Self::Systemd(message.unwrap_or_else(|| name.to_string())),
+            zbus::Error::FDO(error) => match *error {
+                zbus::fdo::Error::Disconnected(_) | zbus::fdo::Error::NoReply(_) => Self::BusLost,
+                other => Self::Systemd(other.to_string()),
+            },
             zbus::Error::InputOutput(_) | zbus::Error::Handshake(_) => Self::BusLost,
             other => Self::Systemd(other.to_string()),
         }

@@ -220,10 +220,10 @@ fn details(unit: &Properties, service: &Properties) -> UnitDetails {
 }
 
 fn is_unknown_unit(error: &zbus::Error) -> bool {
-    const NAMES: [&str; 3] = [
-        "org.freedesktop.systemd1.NoSuchUnit",
-        "org.freedesktop.systemd1.NoSuchUnitFile",
-        "org.freedesktop.DBus.Error.FileNotFound",
-    ];
-    matches!(error, zbus::Error::MethodError(name, _, _) if NAMES.contains(&name.as_str()))
+    match error {
+        zbus::Error::MethodError(name, _, _) => name.as_str() == "org.freedesktop.systemd1.NoSuchUnit",
+        // What systemd answers for a unit file that is nowhere.
+        zbus::Error::FDO(error) => matches!(**error, zbus::fdo::Error::FileNotFound(_)),
+        _ => false,
+    }
 }
