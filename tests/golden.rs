@@ -24,8 +24,13 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
     let mut out: BTreeMap<_, _> = files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
     let name = &spec.name;
     let create = plan::create(CreateRequest { name, files, start: true, volumes_there: &[] });
-    let plans =
-        [create, plan::start(name, false, true), plan::stop(name), plan::restart(name, true), plan::destroy(name, false)];
+    let plans = [
+        create,
+        plan::start(name, false, true),
+        plan::stop(name),
+        plan::restart(name, true),
+        plan::destroy(name, false),
+    ];
     for plan in plans {
         plan::check(&plan).unwrap();
         out.insert(format!("plan-{}.txt", serde_json::to_value(plan.verb).unwrap().as_str().unwrap()), text(&plan));
@@ -34,7 +39,8 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
 }
 
 fn text(plan: &Plan) -> String {
-    let steps = |list: &[plan::Step]| -> String { list.iter().map(|s| format!("  {}\n", s.describe(&plan.name))).collect() };
+    let steps =
+        |list: &[plan::Step]| -> String { list.iter().map(|s| format!("  {}\n", s.describe(&plan.name))).collect() };
     format!("do\n{}undo\n{}", steps(&plan.steps), steps(&plan.undo))
 }
 

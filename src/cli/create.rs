@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
-
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
@@ -99,7 +97,7 @@ impl Asked {
             image: self.image,
             cpu: self.cpu.unwrap_or(owner.cpu),
             memory: self.memory.unwrap_or(owner.memory),
-            created_at: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
+            created_at: host::now(),
             env: self.env,
             mounts: self.mounts,
         }

@@ -206,8 +206,11 @@ impl From<HostError> for Failure {
                     "its units were edited or damaged; `devbox-ctl destroy --keep-volume NAME` and create it again";
                 Self { facts: why.clone(), ..failure(Kind::Backend) }.hint(hint)
             }
-            HostError::Job { unit, journal, .. } => Self { facts: journal.clone(), ..failure(Kind::Backend) }
-                .hint(format!("`journalctl --user -u {unit}` has the whole story")),
+            HostError::Job { unit, journal, result } => {
+                let kind = if result == "timeout" { Kind::TimedOut } else { Kind::Backend };
+                Self { facts: journal.clone(), ..failure(kind) }
+                    .hint(format!("`journalctl --user -u {unit}` has the whole story"))
+            }
             HostError::Timeout { unit, .. } => {
                 failure(Kind::TimedOut).hint(format!("`journalctl --user -u {unit}` shows what it waits for"))
             }

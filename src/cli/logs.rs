@@ -6,7 +6,6 @@ use std::process::Command;
 use super::error::{Failure, Kind};
 use super::output::Output;
 use crate::host::{Account, entry, journal};
-use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// Show what boxes wrote to the journal
@@ -33,13 +32,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let account = Account::current()?;
-    let mut units = Vec::new();
+    let mut boxes = Vec::new();
     for name in &args.names {
         let name: BoxName = name.parse()?;
         entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
-        units.push(names::service(&name));
+        boxes.push(name);
     }
-    let arguments = journal::arguments(&units, args.follow, args.tail, args.since.as_deref(), args.timestamps);
+    let arguments = journal::arguments(&boxes, args.follow, args.tail, args.since.as_deref(), args.timestamps);
     // It replaces this process: its status is ours, and -f ends with Ctrl-C as anywhere.
     let error = Command::new("journalctl").args(arguments).exec();
     Err(Failure::new(Kind::Backend, format!("journalctl cannot be run: {error}")))

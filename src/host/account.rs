@@ -71,6 +71,11 @@ impl Account {
     }
 }
 
+/// Now, to the second: what a person or a script can use.
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default()
+}
+
 /// This machine's name, for a person to replace where it is not the one others use.
 pub fn own_name() -> String {
     nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_else(|| "HOST".to_owned())

@@ -123,7 +123,7 @@ impl Host {
             Step::Restart { unit } => self.run(name, Job::Restart, unit),
             Step::Stop { unit } => self.stop(unit),
             Step::MarkStopped => {
-                let text = format!("at = \"{}\"\nwhy = \"by its owner\"\n", jiff::Timestamp::now());
+                let text = format!("at = \"{}\"\nwhy = \"by its owner\"\n", super::now());
                 files::write(&folder, names::STOPPED_FILE, &text)
             }
             Step::UnmarkStopped => files::remove(&folder.join(names::STOPPED_FILE)),

@@ -19,7 +19,7 @@ pub mod ssh_files;
 pub mod ssh_key;
 pub mod systemd;
 
-pub use account::{Account, own_name};
+pub use account::{Account, now, own_name};
 pub use apply::{Applied, Host, Progress};
 pub use error::HostError;
 pub use etc::{SettingsProblem, settings, templates};

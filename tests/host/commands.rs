@@ -1,0 +1,213 @@
+//! Each command as a user meets it.
+
+use super::world::{Outcome, World, ensure};
+
+pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+    ("commands::a_life", a_life),
+    ("commands::no_start", no_start),
+    ("commands::json_fits_the_schema", schema),
+    ("commands::dry_run_changes_nothing", dry_run),
+    ("commands::several_names", several),
+    ("commands::exec_passes_everything", exec),
+    ("commands::ssh", ssh),
+    ("commands::ssh_config", ssh_config),
+    ("commands::logs", logs),
+    ("commands::destroy_asks", destroy_asks),
+    ("commands::kept_data_comes_back", keep_volume),
+    ("commands::no_such_box", no_such_box),
+    ("commands::quiet_and_verbose", quiet_and_verbose),
+];
+
+fn state(world: &World, name: &str) -> Result<String, libtest_mimic::Failed> {
+    let status = world.ctl(&["status", name, "--json"]).expect(0)?.json()?;
+    Ok(status["state"].as_str().unwrap_or_default().to_owned())
+}
+
+fn a_life(world: &World) -> Outcome {
+    let made = world.ctl(&["create", "my-project", "--cpu", "0.5", "--memory", "512M"]).expect(0)?;
+    made.says("my-project is ready")?;
+    made.says("devbox-ctl ssh my-project")?;
+    ensure(made.err.is_empty(), "progress without a terminal")?;
+    ensure(state(world, "my-project")? == "running", "running")?;
+    world.ctl(&["create", "my-project"]).expect(2)?.says("there is already a box called my-project")?;
+    world.ctl(&["start", "my-project"]).expect(12)?;
+    world.ctl(&["list"]).expect(0)?.says("my-project  running  0.5  512M")?;
+    world.ctl(&["exec", "my-project", "--", "touch", "kept"]).expect(0)?;
+    world.ctl(&["stop", "my-project"]).expect(0)?;
+    ensure(state(world, "my-project")? == "stopped", "stopped")?;
+    world.ctl(&["stop", "my-project"]).expect(12)?;
+    world.ctl(&["status", "my-project"]).expect(0)?.says("stopped  by its owner")?;
+    world.ctl(&["ls", "--state", "stopped"]).expect(0)?.says("my-project")?;
+    world.ctl(&["start", "my-project"]).expect(0)?;
+    world.ctl(&["exec", "my-project", "--", "rm", "kept"]).expect(0)?;
+    world.ctl(&["restart", "my-project"]).expect(0)?;
+    ensure(state(world, "my-project")? == "running", "running again")?;
+    world.ctl(&["rm", "--yes", "--now", "my-project"]).expect(0)?;
+    world.ctl(&["list"]).expect(0)?.says("no boxes")?;
+    world.expect_clean()
+}
+
+fn no_start(world: &World) -> Outcome {
+    world.ctl(&["create", "later", "--no-start"]).expect(0)?.says("devbox-ctl start later")?;
+    ensure(state(world, "later")? == "stopped", "not started")?;
+    world.ctl(&["start", "later"]).expect(0)?;
+    ensure(state(world, "later")? == "running", "started")
+}
+
+fn schema(world: &World) -> Outcome {
+    let schema = serde_json::from_str(include_str!("../../docs/box.schema.json")).map_err(|e| e.to_string())?;
+    let validator = jsonschema::validator_for(&schema).map_err(|e| e.to_string())?;
+    let made = world.ctl(&["create", "one", "--json"]).expect(0)?.json()?;
+    world.ctl(&["create", "two", "--no-start", "--json"]).expect(0)?;
+    world.ctl(&["create", "three", "--no-start"]).expect(0)?;
+    world.ok("alice", &["rm", ".config/containers/systemd/devbox/three/box.toml"])?;
+    let list = world.ctl(&["list", "--json"]).expect(0)?.json()?;
+    let all = list.as_array().ok_or("an array")?;
+    ensure(all.len() == 3, "three boxes")?;
+    let status = world.ctl(&["status", "one", "--json"]).expect(0)?.json()?;
+    for value in all.iter().chain([&status, &made]) {
+        validator.validate(value).map_err(|e| format!("{e}: {value}"))?;
+    }
+    ensure(status["activeSince"].is_string() && status["health"] == "ready", &status.to_string())?;
+    ensure(all[0]["name"] == "one" && all[0]["cpuLimit"] == 2 && all[0]["memoryLimit"] == "4G", &all[0].to_string())?;
+    ensure(all[1]["state"] == "broken" && all[1]["cpuLimit"].is_null(), &all[1].to_string())
+}
+
+fn dry_run(world: &World) -> Outcome {
+    let ran = world.ctl(&["create", "abc", "--dry-run", "--env", "SECRET=x"]).expect(0)?;
+    ran.says("# devbox-abc.container")?;
+    ran.says("1. write the units of abc")?;
+    let plan = world.ctl(&["create", "abc", "--dry-run", "--json"]).expect(0)?.json()?;
+    ensure(plan["steps"][0]["do"] == "publish" && plan["undo"].is_array(), &plan.to_string())?;
+    world.expect_clean()
+}
+
+fn several(world: &World) -> Outcome {
+    for name in ["one", "two"] {
+        world.ctl(&["create", name, "--no-start"]).expect(0)?;
+    }
+    let ran = world.ctl(&["start", "nobody", "one", "two"]).expect(10)?;
+    ran.says("you have no box called nobody")?;
+    ensure(state(world, "one")? == "running" && state(world, "two")? == "running", "the others are started")?;
+    world.ctl(&["stop", "one", "two"]).expect(0)?;
+    ensure(state(world, "two")? == "stopped", "both are stopped")
+}
+
+fn exec(world: &World) -> Outcome {
+    let odd = "A=%h $HOME ${A} \"q\" 'q' \\ # ü";
+    world.ctl(&["create", "abc", "--env", odd]).expect(0)?;
+    ensure(world.ctl(&["exec", "abc", "--", "printenv", "A"]).expect(0)?.out.trim_end() == &odd[2..], "the value as given")?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "exit 42"]).expect(42)?;
+    world.ctl(&["exec", "abc", "--", "no-such-program"]).expect(127)?;
+    let id = world.ctl(&["exec", "abc", "--", "id", "-un"]).expect(0)?;
+    ensure(id.out == "dev\n", &id.out)?;
+    ensure(world.ctl(&["exec", "abc", "--", "pwd"]).expect(0)?.out == "/home/dev\n", "in the home")?;
+    ensure(world.ctl(&["exec", "--root", "abc", "--", "id", "-u"]).expect(0)?.out == "0\n", "root")?;
+    let weird = "a b $HOME * \\ 'x' \"y\"";
+    ensure(world.ctl(&["exec", "abc", "--", "printf", "%s", weird]).expect(0)?.out == weird, "arguments are not split")?;
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(125)?.says("abc is stopped")?;
+    Ok(())
+}
+
+fn ssh(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let ran = world.ctl(&["ssh", "abc", "--", "id -un; pwd"]).expect(0)?;
+    ensure(ran.out == "dev\n/home/dev\n", &format!("{ran:#?}"))?;
+    world.ctl(&["ssh", "abc", "--", "exit", "42"]).expect(42)?;
+    // The host key outlives the box's root file system.
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    world.ctl(&["ssh", "abc", "--", "true"]).expect(0)?;
+    // Nobody else gets in, and nothing listens on the host.
+    world.run("bob", &["devbox-ctl", "ssh", "abc", "--", "true"]).expect(125)?;
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    world.ctl(&["ssh", "abc"]).expect(125)?.says("abc is stopped")?;
+    Ok(())
+}
+
+fn ssh_config(world: &World) -> Outcome {
+    world.ok("alice", &["rm", "-rf", ".ssh"])?;
+    let own = "# mine\nHost other\n  User x\n\n\n";
+    world.ok("alice", &["sh", "-c", "mkdir -m 700 .ssh; mkdir dotfiles; ln -s ../dotfiles/config .ssh/config"])?;
+    world.write("/home/alice/dotfiles/config", own);
+    world.ok("root", &["chown", "alice:alice", "/home/alice/dotfiles/config"])?;
+    world.ok("alice", &["chmod", "640", "dotfiles/config"])?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["ssh-config", "--install"]).expect(0)?;
+    world.ctl(&["ssh-config", "--install"]).expect(0)?.says("up to date")?;
+    let text = std::fs::read_to_string(world.path("/home/alice/dotfiles/config"))?;
+    ensure(text == format!("Include /home/alice/.local/share/devbox/ssh/config\n{own}"), &text)?;
+    ensure(world.ok("alice", &["stat", "-c", "%a %F", "dotfiles/config"])?.starts_with("640 regular"), "its mode")?;
+    world.ok("alice", &["test", "-L", ".ssh/config"])?;
+    ensure(world.ok("alice", &["ssh", "abc", "id -un"])? == "dev\n", "plain ssh")?;
+    world.ok("alice", &["scp", "-q", "/etc/hostname", "abc:copied"])?;
+    world.ctl(&["exec", "abc", "--", "test", "-s", "copied"]).expect(0)?;
+    // A box made later is there at once, a destroyed one is gone.
+    world.ctl(&["create", "later"]).expect(0)?;
+    world.ok("alice", &["ssh", "later", "true"])?;
+    world.ctl(&["destroy", "--yes", "later"]).expect(0)?;
+    let ours = std::fs::read_to_string(world.path("/home/alice/.local/share/devbox/ssh/config"))?;
+    ensure(ours.contains("Host abc\n") && !ours.contains("later"), &ours)?;
+    // A file that may not be written is left, with the line to write.
+    world.ok("alice", &["sh", "-c", "printf '' > dotfiles/config; chmod 400 dotfiles/config"])?;
+    world.ctl(&["ssh-config", "--install"]).expect(7)?.says("yourself: Include")?;
+    world.ok("alice", &["rm", "-rf", ".ssh", "dotfiles"])?;
+    Ok(())
+}
+
+fn logs(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", "echo hello from inside > /proc/1/fd/1"]).expect(0)?;
+    world.ok("root", &["journalctl", "--sync"])?;
+    let ran = world.ctl(&["logs", "abc", "--tail", "50"]).expect(0)?;
+    ran.says("hello from inside")?;
+    ran.says("Started devbox-abc.service")?;
+    ensure(!ran.out.contains("PODMAN_SYSTEMD_UNIT"), "podman's events are no log of the box")?;
+    ensure(world.ctl(&["logs", "abc", "--since", "2100-01-01"]).expect(0)?.out.is_empty(), "nothing from the future")?;
+    world.ctl(&["logs", "nobody"]).expect(10)?;
+    Ok(())
+}
+
+fn destroy_asks(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "abc"]).expect(1)?.says("`devbox-ctl destroy --yes abc`")?;
+    // On a terminal it asks; anything but yes leaves the box.
+    let typed = |answer: &str| {
+        let script = format!("printf '{answer}\\n' | script -qec 'devbox-ctl destroy abc' /dev/null");
+        world.run("alice", &["sh", "-c", &script])
+    };
+    typed("n").expect(130)?.says("Its data in /home/dev is deleted for good")?;
+    ensure(state(world, "abc")? == "running", "still there")?;
+    typed("y").expect(0)?;
+    world.expect_clean()
+}
+
+fn keep_volume(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "echo mine > kept; rm .bashrc"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    ensure(world.ctl(&["exec", "abc", "--", "cat", "kept"]).expect(0)?.out == "mine\n", "the data")?;
+    world.ctl(&["exec", "abc", "--", "test", "!", "-e", ".bashrc"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()
+}
+
+fn no_such_box(world: &World) -> Outcome {
+    for verb in [&["status"][..], &["start"], &["stop"], &["restart"], &["destroy", "--yes"], &["logs"]] {
+        world.ctl(&[verb, &["nobody"]].concat()).expect(10)?.says("you have no box called nobody")?;
+    }
+    world.ctl(&["exec", "nobody", "--", "true"]).expect(125)?;
+    world.ctl(&["ssh", "nobody"]).expect(125)?;
+    world.ctl(&["list", "--all"]).expect(11)?;
+    Ok(())
+}
+
+fn quiet_and_verbose(world: &World) -> Outcome {
+    let ran = world.ctl(&["-q", "create", "abc"]).expect(0)?;
+    ensure(ran.out.is_empty() && ran.err.is_empty(), &format!("{ran:#?}"))?;
+    let ran = world.ctl(&["-v", "list"]).expect(0)?;
+    ran.says("systemd: ListUnitsByPatterns")?;
+    ensure(!ran.err.contains("podman"), "list runs no podman")?;
+    ensure(!world.ctl(&["-v", "status", "abc"]).expect(0)?.err.contains("podman"), "status runs no podman")
+}

@@ -1,0 +1,161 @@
+//! What goes wrong around a command.
+
+use std::time::{Duration, Instant};
+
+use super::world::{Outcome, World, ensure};
+
+pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+    ("faults::a_box_that_crashes_at_start", crash),
+    ("faults::a_box_that_is_never_ready", never_ready),
+    ("faults::ctrl_c_while_starting", ctrl_c),
+    ("faults::the_bus_is_lost", bus_lost),
+    ("faults::the_disk_is_full", full_disk),
+    ("faults::twenty_creates_of_one_name", one_name),
+    ("faults::twenty_creates_of_twenty_names", many_names),
+    ("faults::folders_edited_by_hand", edited),
+    ("faults::a_lock_is_held", held_lock),
+    ("faults::killed_podman_leftovers", leftovers),
+];
+
+/// An image like the box's, with another main program.
+fn image(world: &World, name: &str, program: &str) -> Outcome {
+    let script = format!("printf 'FROM localhost/devbox:latest\\nENTRYPOINT {program}\\n' | podman build -q -t localhost/{name} -f - .");
+    world.ok("alice", &["sh", "-c", &format!("mkdir -p empty && cd empty && {script}")])?;
+    Ok(())
+}
+
+fn crash(world: &World) -> Outcome {
+    image(world, "crash:1", r#"["sh","-c","echo it was me >\&2; exit 3"]"#)?;
+    let ran = world.ctl(&["create", "abc", "--image", "localhost/crash:1"]).expect(7)?;
+    ran.says("devbox-abc.service did not start")?;
+    ran.says("it was me")?;
+    ran.says("what had been done was taken back")?;
+    world.expect_clean()
+}
+
+fn never_ready(world: &World) -> Outcome {
+    image(world, "mute:1", r#"["sleep","1000"]"#)?;
+    let own = include_str!("../../quadlet-templates/box.container").replace("TimeoutStartSec=120", "TimeoutStartSec=2");
+    world.write("/etc/devbox/quadlet-templates/box.container", &own);
+    world.ctl(&["create", "abc", "--image", "localhost/mute:1"]).expect(13)?;
+    world.expect_clean()
+}
+
+/// Waits for an event of the journal that follows `since`, not for a time.
+fn wait_for_start(world: &World, unit: &str) -> Outcome {
+    let script = format!("timeout 20 journalctl --user -f -n 5 -o cat -u {unit} | grep -q -m 1 'container start'");
+    world.run("alice", &["sh", "-c", &script]).expect(0).map(drop)
+}
+
+fn ctrl_c(world: &World) -> Outcome {
+    image(world, "mute:1", r#"["sleep","1000"]"#)?;
+    for signal in ["INT", "TERM"] {
+        let name = format!("sig-{}", signal.to_lowercase());
+        let create = world.spawn("alice", &["devbox-ctl", "create", &name, "--image", "localhost/mute:1"]);
+        wait_for_start(world, &format!("devbox-{name}.service"))?;
+        world.ok("alice", &["pkill", &format!("-{signal}"), "-x", "devbox-ctl"])?;
+        World::finish(create).expect(130)?.says("what had been done was taken back")?;
+        world.expect_clean()?;
+    }
+    Ok(())
+}
+
+fn bus_lost(world: &World) -> Outcome {
+    image(world, "mute:1", r#"["sleep","1000"]"#)?;
+    let create = world.spawn("alice", &["devbox-ctl", "create", "abc", "--image", "localhost/mute:1"]);
+    wait_for_start(world, "devbox-abc.service")?;
+    world.ok("root", &["pkill", "-KILL", "-u", "alice", "-x", "dbus-daemon"])?;
+    let ran = World::finish(create).expect(7)?;
+    ran.says("the connection to your systemd user manager was lost")?;
+    ran.says("the next devbox-ctl command that changes something finishes it")?;
+    // The next command that changes something, whatever it is, finishes it.
+    let next = world.ctl(&["stop", "other"]).expect(10)?;
+    next.says("destroying abc had been cut short; it is finished now")?;
+    world.expect_clean()
+}
+
+fn full_disk(world: &World) -> Outcome {
+    world.ctl(&["create", "first", "--no-start"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "first"]).expect(0)?;
+    let folder = "/home/alice/.config/containers";
+    world.ok("root", &["mount", "-t", "tmpfs", "-o", "size=64k,mode=700,uid=1000,gid=1000", "tmpfs", folder])?;
+    world.ok("alice", &["mkdir", "-p", "-m", "700", &format!("{folder}/systemd/devbox"), &format!("{folder}/devbox-stage")])?;
+    let fill = world.run("alice", &["dd", "if=/dev/zero", &format!("of={folder}/filler"), "bs=1k"]);
+    let ran = world.ctl(&["create", "abc"]);
+    let list = world.run("alice", &["find", &format!("{folder}/systemd"), &format!("{folder}/devbox-stage"), "-mindepth", "1"]);
+    world.ok("root", &["umount", folder])?;
+    ensure(fill.code != 0, "the disk was full")?;
+    ran.expect(7)?.says("No space left on device")?;
+    ensure(list.out.trim() == format!("{folder}/systemd/devbox"), &format!("left behind: {}", list.out))?;
+    world.expect_clean()
+}
+
+fn one_name(world: &World) -> Outcome {
+    let racers: Vec<_> = (0..20).map(|_| world.spawn("alice", &["devbox-ctl", "create", "abc"])).collect();
+    let codes: Vec<i32> = racers.into_iter().map(|r| World::finish(r).code).collect();
+    let won = codes.iter().filter(|c| **c == 0).count();
+    ensure(won == 1 && codes.iter().all(|c| matches!(c, 0 | 2)), &format!("{codes:?}"))?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    Ok(())
+}
+
+fn many_names(world: &World) -> Outcome {
+    world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 12\n");
+    let racers: Vec<_> = (0..20).map(|n| world.spawn("alice", &["devbox-ctl", "create", &format!("box-{n}")])).collect();
+    let codes: Vec<i32> = racers.into_iter().map(|r| World::finish(r).code).collect();
+    let won = codes.iter().filter(|c| **c == 0).count();
+    ensure(won == 12 && codes.iter().all(|c| matches!(c, 0 | 3)), &format!("never one more than the limit: {codes:?}"))?;
+    let list = world.ctl(&["list", "--json", "--state", "running"]).expect(0)?.json()?;
+    ensure(list.as_array().is_some_and(|l| l.len() == 12), "all that were admitted run")
+}
+
+fn edited(world: &World) -> Outcome {
+    for name in ["good", "no-spec", "bad-spec", "no-unit", "bad-unit"] {
+        world.ctl(&["create", name, "--no-start"]).expect(0)?;
+    }
+    let edit = "cd .config/containers/systemd/devbox; rm no-spec/box.toml; echo '][' > bad-spec/box.toml; rm no-unit/*.container; \
+                echo Nonsense=1 >> bad-unit/devbox-bad-unit.container; sed -i 's/^Pull=never/Pull=never\\nNonsense=1/' bad-unit/devbox-bad-unit.container; \
+                mkdir -p 'not a box'; touch stray";
+    world.ok("alice", &["sh", "-c", edit])?;
+    world.ok("alice", &["systemctl", "--user", "daemon-reload"])?;
+    let list = world.ctl(&["list"]).expect(0)?;
+    for words in ["good      stopped", "no-spec   broken", "bad-spec  broken", "no-unit   broken", "warning: no-spec: box.toml is missing"] {
+        list.says(words)?;
+    }
+    for broken in ["no-spec", "bad-spec", "no-unit"] {
+        world.ctl(&["start", broken]).expect(7)?.says("--keep-volume")?;
+    }
+    let ran = world.ctl(&["start", "bad-unit"]).expect(7)?;
+    ran.says("unsupported key 'Nonsense'")?;
+    world.ctl(&["start", "good"]).expect(0)?;
+    for name in ["good", "no-spec", "bad-spec", "no-unit", "bad-unit"] {
+        world.ctl(&["destroy", "--yes", name]).expect(0)?;
+    }
+    world.ok("alice", &["sh", "-c", "cd .config/containers/systemd/devbox; rmdir 'not a box'; rm stray"])?;
+    world.expect_clean()
+}
+
+fn held_lock(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let folder = ".config/containers/systemd/devbox/abc";
+    let holder = world.spawn("alice", &["flock", folder, "sh", "-c", "echo held; sleep 2"]);
+    world.run("alice", &["sh", "-c", &format!("until ! flock -n {folder} true; do :; done")]);
+    let begun = Instant::now();
+    // Reading waits for nobody; changing waits its turn.
+    world.ctl(&["list"]).expect(0)?;
+    world.ctl(&["status", "abc"]).expect(0)?;
+    ensure(begun.elapsed() < Duration::from_secs(1), "reading does not wait")?;
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    ensure(begun.elapsed() > Duration::from_secs(1), "changing waits")?;
+    World::finish(holder).expect(0).map(drop)
+}
+
+fn leftovers(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    // As after a power cut: the container is left in the store and nothing runs.
+    world.ok("alice", &["systemctl", "--user", "kill", "-s", "KILL", "--kill-whom=all", "devbox-abc.service"])?;
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()
+}

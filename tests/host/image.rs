@@ -1,0 +1,84 @@
+//! The box image, as a box.
+
+use std::time::{Duration, Instant};
+
+use super::world::{Outcome, World, ensure};
+
+pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+    ("image::the_tools_are_there", tools),
+    ("image::sudo_and_packages", sudo),
+    ("image::a_crashed_service_comes_back", supervision),
+    ("image::stops_within_two_seconds", stop),
+    ("image::home_is_filled_once", home),
+    ("image::sftp_and_no_password", sftp),
+];
+
+fn tools(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    for tool in ["git", "rg", "fd", "bat", "eza", "fzf", "jq", "gh", "nvim", "tmux", "curl", "less"] {
+        world.ctl(&["exec", "abc", "--", tool, if tool == "tmux" { "-V" } else { "--version" }]).expect(0)?;
+    }
+    let completes = "source /etc/bash_completion; declare -F _comp_initialize || declare -F _init_completion";
+    world.ctl(&["exec", "abc", "--", "bash", "-c", completes]).expect(0)?;
+    ensure(world.ctl(&["exec", "abc", "--", "id"]).expect(0)?.out.starts_with("uid=1000(dev) gid=1000(dev)"), "dev")
+}
+
+fn sudo(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    ensure(world.ctl(&["exec", "abc", "--", "sudo", "id", "-u"]).expect(0)?.out == "0\n", "root by sudo")?;
+    // What apt does with files, without a network: unpack a package, own its files, run its scripts.
+    let repack = "cd /tmp && mkdir -p p/DEBIAN p/opt && printf 'Package: probe\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@x>\\nDescription: x\\n' > p/DEBIAN/control \
+                  && printf '#!/bin/sh\\nchown dev:dev /opt/probe\\n' > p/DEBIAN/postinst && chmod 755 p/DEBIAN/postinst && echo x > p/opt/probe \
+                  && dpkg-deb --root-owner-group -b p probe.deb && sudo dpkg -i probe.deb && stat -c %U /opt/probe";
+    world.ctl(&["exec", "abc", "--", "sh", "-c", repack]).expect(0)?.says("dev\n")
+}
+
+fn supervision(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    // Somebody's shell, which has to outlive the crash.
+    let shell = world.spawn("alice", &["devbox-ctl", "exec", "abc", "--", "sh", "-c", "echo in; exec sleep 5"]);
+    let script = "old=$(s6-svstat -o pid /run/s6/sshd) && kill -9 $old && s6-svwait -r -t 5000 /run/s6/sshd; s6-svwait -u -t 5000 /run/s6/sshd && new=$(s6-svstat -o pid /run/s6/sshd) && test $new != $old && echo restarted";
+    let ran = world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", script]);
+    let shell = World::finish(shell).expect(0)?;
+    ensure(shell.out == "in\n", "the shell went on")?;
+    ran.expect(0)?.says("restarted")?;
+    let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
+    ensure(status["restarts"] == 0, "the box itself was not restarted")
+}
+
+fn stop(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    // A process that will not go, and an orphan to reap.
+    world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", "(trap '' TERM; sleep 1000) & (sleep 0.1 &) ; exit 0"]).expect(0)?;
+    let begun = Instant::now();
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    ensure(begun.elapsed() < Duration::from_secs(3), &format!("stopped in {:?}", begun.elapsed()))?;
+    let shown = world.ok("alice", &["systemctl", "--user", "show", "-p", "ActiveState,Result,ExecMainStatus", "devbox-abc.service"])?;
+    ensure(shown.contains("ActiveState=inactive") && shown.contains("Result=success"), &shown)
+}
+
+fn home(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let owned = world.ctl(&["exec", "abc", "--", "stat", "-c", "%U:%G %n", ".", ".bashrc"]).expect(0)?;
+    ensure(owned.out == "dev:dev .\ndev:dev .bashrc\n", &owned.out)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "find . -mindepth 1 -delete"]).expect(0)?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    let left = world.ctl(&["exec", "abc", "--", "ls", "-A"]).expect(0)?;
+    ensure(left.out.is_empty(), &format!("filled again: {}", left.out))
+}
+
+fn sftp(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["ssh", "abc", "--", "true"]).expect(0)?;
+    let config = world.ctl(&["ssh-config"]).expect(0)?.out;
+    world.write("/home/alice/config", &config);
+    world.ok("alice", &["sh", "-c", "echo get .bashrc /tmp/got | sftp -q -b - -F config abc"])?;
+    // Another key, or none, does not enter even through the owner's own pipe.
+    world.ok("alice", &["sh", "-c", "rm -f other*; ssh-keygen -q -t ed25519 -N '' -f other"])?;
+    let other = world.run("alice", &["ssh", "-F", "config", "-o", "IdentityFile=none", "-i", "other", "-o", "BatchMode=yes", "abc", "true"]);
+    ensure(other.code == 255 && other.err.contains("Permission denied"), &format!("{other:#?}"))?;
+    let root = world.run("alice", &["ssh", "-F", "config", "-o", "BatchMode=yes", "-l", "root", "abc", "true"]);
+    ensure(root.code == 255, "root does not log in")?;
+    world.ok("alice", &["rm", "-f", "config", "other", "other.pub"])?;
+    Ok(())
+}

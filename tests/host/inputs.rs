@@ -1,0 +1,142 @@
+//! Bad input gets a clear error, and nothing changes.
+
+use libtest_mimic::Failed;
+
+use super::world::{Outcome, World, ensure};
+
+pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+    ("inputs::names", names),
+    ("inputs::sizes", sizes),
+    ("inputs::environment", environment),
+    ("inputs::mounts", mounts),
+    ("inputs::an_absent_image", absent_image),
+    ("inputs::no_user_manager", no_user_manager),
+    ("inputs::podman_missing_or_old", podman_missing_or_old),
+    ("inputs::broken_settings", broken_settings),
+    ("inputs::more_than_the_settings_allow", limits),
+    ("inputs::usage_errors_in_both_forms", usage),
+];
+
+/// Refused with this code and these words, and the host is as before.
+fn refused(world: &World, arguments: &[&str], code: i32, words: &str) -> Outcome {
+    let ran = world.ctl(arguments).expect(code)?;
+    ran.says(words)?;
+    ensure(ran.err.starts_with("error: ") && ran.out.is_empty(), &format!("{ran:#?}"))?;
+    world.expect_clean().map_err(|e| format!("{arguments:?}: {e:?}").into())
+}
+
+fn names(world: &World) -> Outcome {
+    let long = "a".repeat(64);
+    for bad in ["ab", &long, "a-", "a--b", "A", "ünï", "../x", "x;y", "new\nline", "", " abc", "$(id)", "x%h"] {
+        refused(world, &["create", bad], 1, "hint: names look like my-project")?;
+        world.ctl(&["start", bad]).expect(1)?;
+        world.ctl(&["destroy", "--yes", bad]).expect(1)?;
+        world.ctl(&["exec", bad, "--", "true"]).expect(125)?;
+    }
+    // Like every program's: an option that is none.
+    world.ctl(&["create", "-a"]).expect(1)?;
+    refused(world, &["create", "--", "-a"], 1, "starts with a lowercase letter")
+}
+
+fn sizes(world: &World) -> Outcome {
+    for memory in ["0", "63M", "5X", "-1", "1e9G", "", "4g", "99999999999999999999G"] {
+        refused(world, &["create", "abc", "--memory", memory], 1, "memory")?;
+    }
+    for cpu in ["0", "0.05", "65", "-1", "x", "1e1", "NaN"] {
+        refused(world, &["create", "abc", "--cpu", cpu], 1, "processors")?;
+    }
+    Ok(())
+}
+
+fn environment(world: &World) -> Outcome {
+    for bad in ["A", "=x", "1A=x", "A B=x", "A=x\ny", "A=x\r", "NOTIFY_SOCKET=/x"] {
+        refused(world, &["create", "abc", "--env", bad], 1, "hint: for example `--env")?;
+    }
+    Ok(())
+}
+
+fn mounts(world: &World) -> Outcome {
+    world.ok("bob", &["mkdir", "-p", "/home/bob/his"])?;
+    for (bad, words) in [
+        ("/home/alice/nowhere:/x", "it is not there"),
+        ("/home/bob/his:/x", "cannot be mounted: you may not read it"),
+        ("/etc:/x", "is not yours"),
+        ("/home/alice:/home/dev", "taken by the box itself"),
+        ("relative:/x", "not an absolute path"),
+        ("/home/alice:/x:suid", "is not SRC:DST"),
+        ("/home/alice/../bob:/x", "without `..`"),
+    ] {
+        refused(world, &["create", "abc", "--mount", bad], 1, words)?;
+    }
+    refused(world, &["create", "abc", "--mount", "/home/alice:/x", "--mount", "/home/alice:/x"], 1, "mounted twice")
+}
+
+fn absent_image(world: &World) -> Outcome {
+    refused(world, &["create", "abc", "--image", "localhost/none:1"], 7, "devbox-ctl pulls nothing unasked")?;
+    refused(world, &["create", "abc", "--image", "--privileged"], 1, "")?;
+    world.ok("alice", &["podman", "tag", "localhost/devbox:latest", "localhost/kept:1"])?;
+    world.ok("alice", &["podman", "untag", "localhost/devbox:latest", "localhost/devbox:latest"])?;
+    let said = refused(world, &["create", "abc"], 7, "cargo xtask image");
+    world.ok("alice", &["podman", "tag", "localhost/kept:1", "localhost/devbox:latest"])?;
+    world.ok("alice", &["podman", "untag", "localhost/kept:1", "localhost/kept:1"])?;
+    said
+}
+
+fn no_user_manager(world: &World) -> Outcome {
+    let ran = world.run("dave", &["devbox-ctl", "create", "abc"]).expect(7)?;
+    ran.says("dave has no systemd user manager running")?;
+    ran.says("loginctl enable-linger dave")?;
+    ensure(!world.path("/home/dave/.config").exists(), "something was written")
+}
+
+fn podman_missing_or_old(world: &World) -> Outcome {
+    let with_path = |path: &str| world.run("alice", &["env", &format!("PATH={path}"), "/usr/local/bin/devbox-ctl", "create", "abc"]);
+    let ran = with_path("/nowhere").expect(7)?;
+    ran.says("podman is not installed")?;
+    world.write("/opt/old/podman", "#!/bin/sh\necho podman version 4.9.3\n");
+    world.ok("root", &["chmod", "755", "/opt/old", "/opt/old/podman"])?;
+    let ran = with_path("/opt/old:/usr/bin").expect(7)?;
+    ran.says("podman 4.9.3 is too old: 5.4 is the least")?;
+    world.expect_clean()
+}
+
+fn broken_settings(world: &World) -> Outcome {
+    world.write("/etc/devbox/users.toml", "[defaults]\ncpu = 2\nmax_boxs = 3\n");
+    let ran = world.ctl(&["create", "abc"]).expect(1)?;
+    ran.says("/etc/devbox/users.toml:3: unknown key `max_boxs` in [defaults]")?;
+    ran.says("did you mean `max_boxes`?")?;
+    world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 3\n");
+    world.write("/etc/devbox/users.toml.d/10-x.toml", "[defaults]\nmemory = \"5X\"\n");
+    refused(world, &["create", "abc"], 1, "/etc/devbox/users.toml.d/10-x.toml:2")
+}
+
+fn limits(world: &World) -> Outcome {
+    world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 2\n[users.bob]\nallowed = false\n");
+    refused(world, &["create", "abc", "--cpu", "9"], 1, "more than the 8 allowed")?;
+    refused(world, &["create", "abc", "--memory", "17G"], 1, "more than the 16G allowed")?;
+    world.run("bob", &["devbox-ctl", "create", "abc"]).expect(11)?.says("bob may not have boxes")?;
+    world.ctl(&["create", "one"]).expect(0)?;
+    world.ctl(&["create", "two", "--no-start"]).expect(0)?;
+    let ran = world.ctl(&["create", "three"]).expect(3)?;
+    ran.says("you already have 2 boxes, and 2 is your limit")?;
+    ran.says("running: one · stopped: two")?;
+    ran.says("`devbox-ctl destroy two` makes room")?;
+    let ran = world.ctl(&["create", "three", "--json"]).expect(3)?;
+    let error = &ran.json()?["error"];
+    ensure(error["code"] == 3 && error["kind"] == "owner-limit", &error.to_string())?;
+    // A name that is there says so, limit or not.
+    world.ctl(&["create", "one"]).expect(2)?;
+    Ok(())
+}
+
+fn usage(world: &World) -> Result<(), Failed> {
+    world.ctl(&[]).expect(1)?;
+    world.ctl(&["frobnicate"]).expect(1)?.says("error: unrecognized subcommand 'frobnicate'")?;
+    let ran = world.ctl(&["create", "abc", "--memry", "1G", "--json"]).expect(1)?;
+    ensure(ran.json()?["error"]["kind"] == "invalid-input", &ran.out)?;
+    for verb in ["create", "list", "status", "start", "stop", "restart", "destroy", "logs", "exec", "ssh", "ssh-config", "completions"] {
+        world.ctl(&[verb, "--help"]).expect(0)?.says("Example")?;
+    }
+    world.ctl(&["completions", "bash"]).expect(0)?.says("_devbox-ctl")?;
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Tests on a real host: systemd, podman and Quadlet in a lab host that `cargo xtask test` boots.
+//!
+//! Run by `cargo test` alone they are counted as ignored: booting a host needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod commands;
+mod faults;
+mod image;
+mod inputs;
+mod kill;
+mod reboot;
+mod units;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+use world::World;
+
+/// A test and its name.
+type Test = (&'static str, fn(&World) -> world::Outcome);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One host, and a few of them stop it.
+    arguments.test_threads = Some(1);
+    let here = std::env::var_os("DEVBOX_LAB").is_some();
+    let world = (here && !arguments.list).then(|| Arc::new(World::boot()));
+    let tests: Vec<Test> = [
+        inputs::TESTS,
+        commands::TESTS,
+        units::TESTS,
+        image::TESTS,
+        faults::TESTS,
+        kill::TESTS,
+        reboot::TESTS,
+    ]
+    .concat();
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            let world = world.clone();
+            Trial::test(name, move || {
+                let world = world.ok_or("no lab host")?;
+                world.clean();
+                test(&world)
+            })
+            .with_ignored_flag(!here)
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(world) = world.and_then(Arc::into_inner) {
+        world.down();
+    }
+    conclusion.exit_code()
+}

@@ -1,0 +1,154 @@
+//! The lab host as the tests see it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+use xtask::lab::Host;
+
+pub type Outcome = Result<(), Failed>;
+
+/// A booted host with the box image and the program under test.
+pub struct World {
+    host: Mutex<Host>,
+    root: PathBuf,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Fails with all that was said unless it ended so.
+    pub fn expect(self, code: i32) -> Result<Self, Failed> {
+        if self.code == code { Ok(self) } else { Err(format!("exit {} instead of {code}: {self:#?}", self.code).into()) }
+    }
+
+    pub fn says(&self, text: &str) -> Outcome {
+        let said = format!("{}{}", self.out, self.err);
+        if said.contains(text) { Ok(()) } else { Err(format!("{text:?} is not in {said}").into()) }
+    }
+
+    pub fn json(&self) -> Result<Value, Failed> {
+        serde_json::from_str(&self.out).map_err(|e| format!("{e}: {self:#?}").into())
+    }
+}
+
+pub fn ensure(holds: bool, what: &str) -> Outcome {
+    if holds { Ok(()) } else { Err(what.into()) }
+}
+
+impl World {
+    pub fn boot() -> Self {
+        let host = Host::up_with_image("test").expect("a lab host");
+        let binary = std::env::var_os("DEVBOX_BIN").expect("DEVBOX_BIN names the program under test");
+        host.install(Path::new(&binary)).expect("the program installed");
+        Self { root: host.root().to_owned(), host: Mutex::new(host) }
+    }
+
+    pub fn down(self) {
+        self.host.into_inner().expect("the host").purge().expect("the host gone");
+    }
+
+    pub fn reboot(&self) -> Outcome {
+        Ok(self.host.lock().map_err(|e| e.to_string())?.reboot().map_err(|e| format!("{e:#}"))?)
+    }
+
+    pub fn command(&self, user: &str, argv: &[&str]) -> Command {
+        let mut command = self.host.lock().expect("the host").command(user);
+        command.args(argv).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, user: &str, argv: &[&str]) -> Ran {
+        Ran::of(self.command(user, argv).output().expect("a command in the host"))
+    }
+
+    /// A command that has to go well; its output.
+    pub fn ok(&self, user: &str, argv: &[&str]) -> Result<String, Failed> {
+        Ok(self.run(user, argv).expect(0)?.out)
+    }
+
+    /// devbox-ctl as alice.
+    pub fn ctl(&self, arguments: &[&str]) -> Ran {
+        self.run("alice", &[&["devbox-ctl"], arguments].concat())
+    }
+
+    pub fn spawn(&self, user: &str, argv: &[&str]) -> std::process::Child {
+        self.command(user, argv)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a command in the host")
+    }
+
+    pub fn finish(child: std::process::Child) -> Ran {
+        Ran::of(child.wait_with_output().expect("its end"))
+    }
+
+    /// A path of the host, from outside.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.path("/home/alice/.config/containers/systemd/devbox").join(name)
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
+        fs::write(path, text).expect("the file");
+    }
+
+    fn listing(&self, path: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(path)) else { return Vec::new() };
+        entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect()
+    }
+
+    /// Everything of alice's that a box could leave behind.
+    pub fn leftovers(&self) -> Vec<String> {
+        let home = "/home/alice";
+        let mut left = self.listing(&format!("{home}/.config/containers/systemd/devbox"));
+        left.extend(self.listing(&format!("{home}/.config/containers/devbox-stage")));
+        left.extend(self.listing(&format!("{home}/.local/share/containers/storage/volumes")));
+        let units = self.run("alice", &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*.service"]);
+        left.extend(units.out.lines().map(str::to_owned));
+        let containers = self.run("alice", &["podman", "ps", "--all", "--quiet"]);
+        left.extend(containers.out.lines().map(str::to_owned));
+        left
+    }
+
+    pub fn expect_clean(&self) -> Outcome {
+        let left = self.leftovers();
+        if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}").into()) }
+    }
+
+    /// Takes everything away that a test before may have left.
+    pub fn clean(&self) {
+        let _ = fs::remove_dir_all(self.path("/etc/devbox"));
+        self.run("root", &["umount", "--quiet", "/home/alice/.config/containers"]);
+        if self.leftovers().is_empty() {
+            return;
+        }
+        for name in self.listing("/home/alice/.config/containers/systemd/devbox") {
+            self.ctl(&["destroy", "--yes", &name]);
+        }
+        let script = "systemctl --user stop 'devbox-*'; podman rm -fa -t 0; podman volume rm -fa; rm -rf .config/containers; \
+                      systemctl --user daemon-reload; systemctl --user reset-failed";
+        self.run("alice", &["sh", "-c", script]);
+        self.expect_clean().expect("a clean host");
+    }
+}
