@@ -18,6 +18,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), "devbox-ctl", &mut script);
-    super::output::raw(&String::from_utf8_lossy(&script));
+    // clap_complete 4.6 names the functions of a hyphenated program in two ways in bash, so that no option of a
+    // subcommand would be offered (tests/host/commands.rs tries it in bash).
+    let script = String::from_utf8_lossy(&script).replace("devbox__subcmd__ctl", "devbox__ctl");
+    super::output::raw(&script);
     Ok(())
 }

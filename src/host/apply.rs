@@ -94,11 +94,7 @@ impl Host {
     }
 
     fn publish(&self, plan: &Plan) -> Result<BoxLock, HostError> {
-        let stage = self.account.stage();
-        let staged = tempfile::Builder::new()
-            .prefix("making-")
-            .tempdir_in(&stage)
-            .map_err(HostError::io("making a folder in", &stage))?;
+        let staged = files::private_temporary("making-", &self.account.stage())?;
         // Held from before the folder can be seen; a rename does not drop it.
         let lock = BoxLock::take(staged.path(), plan.name.as_str(), &self.interrupts)?;
         files::fill(staged.path(), &plan.files)?;
@@ -143,9 +139,7 @@ impl Host {
     fn run(&self, name: &BoxName, job: Job, unit: &str) -> Result<(), HostError> {
         match self.systemd.job(job, unit, START, &self.interrupts)? {
             JobEnd::Ended(result) if result == "done" => Ok(()),
-            JobEnd::Ended(result) => {
-                Err(HostError::Job { unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) })
-            }
+            JobEnd::Ended(result) => Err(self.failed(unit, result)),
             JobEnd::NoSuchUnit => {
                 let why = generator::explain(&self.account.folder(name), name);
                 Err(HostError::UnitUnknown { unit: unit.to_owned(), why })
@@ -153,14 +147,22 @@ impl Host {
         }
     }
 
+    /// The job only says that it failed; the unit says how (systemd.exec(5), $SERVICE_RESULT).
+    fn failed(&self, unit: &str, result: String) -> HostError {
+        let details = self.systemd.details(&[unit.to_owned()]).ok().and_then(|mut d| d.pop());
+        let result = match details.map(|d| d.result) {
+            Some(told) if result == "failed" && !told.is_empty() && told != "success" => told,
+            _ => result,
+        };
+        HostError::Job { unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) }
+    }
+
     /// A unit that is not there is stopped.
     fn stop(&self, unit: &str) -> Result<(), HostError> {
         match self.systemd.job(Job::Stop, unit, STOP, &self.interrupts)? {
             JobEnd::NoSuchUnit => Ok(()),
             JobEnd::Ended(result) if result == "done" => Ok(()),
-            JobEnd::Ended(result) => {
-                Err(HostError::Job { unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) })
-            }
+            JobEnd::Ended(result) => Err(self.failed(unit, result)),
         }
     }
 }

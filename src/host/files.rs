@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -13,6 +13,15 @@ use crate::quadlet::UnitFile;
 /// Makes a folder and those above it, for its owner only.
 pub(super) fn private_folder(path: &Path) -> Result<(), HostError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(HostError::io("making the folder", path))
+}
+
+/// A new folder of a name of its own, for its owner only: by itself tempfile leaves the mode to the umask.
+pub(super) fn private_temporary(prefix: &str, within: &Path) -> Result<tempfile::TempDir, HostError> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(within)
+        .map_err(HostError::io("making a folder in", within))
 }
 
 /// Replaces `folder/name` in one step.

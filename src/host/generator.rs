@@ -38,8 +38,8 @@ pub(super) fn check(folder: &Path, name: &BoxName) -> Result<(), HostError> {
     let said = String::from_utf8_lossy(&output.stderr);
     let mut why: Vec<String> = said
         .lines()
-        .filter(|l| !l.starts_with("quadlet-generator[") || l.contains("rror"))
-        .map(podman::printable)
+        .filter(|line| !line.contains("Loading source unit file"))
+        .map(|line| podman::printable(line.split_once("]: ").map_or(line, |(_, rest)| rest)))
         .collect();
     why.extend(missing.into_iter().map(|unit| format!("no {unit} comes of these units")));
     Err(HostError::GeneratorRefused(why))

@@ -13,10 +13,7 @@ pub fn public(account: &Account) -> Result<String, HostError> {
         let folder = private.parent().unwrap_or(&private);
         files::private_folder(folder)?;
         // Made aside and renamed: two commands at once end with one whole pair.
-        let making = tempfile::Builder::new()
-            .prefix(".making-")
-            .tempdir_in(folder)
-            .map_err(HostError::io("making a key in", folder))?;
+        let making = files::private_temporary(".making-", folder)?;
         let new = making.path().join("id_ed25519");
         debug!("ssh-keygen -t ed25519 -f {}", new.display());
         let output = cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "devbox-ctl", "-f", &new)

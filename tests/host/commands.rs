@@ -2,7 +2,7 @@
 
 use super::world::{Outcome, World, ensure};
 
-pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
     ("commands::a_life", a_life),
     ("commands::no_start", no_start),
     ("commands::json_fits_the_schema", schema),
@@ -96,7 +96,10 @@ fn several(world: &World) -> Outcome {
 fn exec(world: &World) -> Outcome {
     let odd = "A=%h $HOME ${A} \"q\" 'q' \\ # ü";
     world.ctl(&["create", "abc", "--env", odd]).expect(0)?;
-    ensure(world.ctl(&["exec", "abc", "--", "printenv", "A"]).expect(0)?.out.trim_end() == &odd[2..], "the value as given")?;
+    ensure(
+        world.ctl(&["exec", "abc", "--", "printenv", "A"]).expect(0)?.out.trim_end() == &odd[2..],
+        "the value as given",
+    )?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "exit 42"]).expect(42)?;
     world.ctl(&["exec", "abc", "--", "no-such-program"]).expect(127)?;
     let id = world.ctl(&["exec", "abc", "--", "id", "-un"]).expect(0)?;
@@ -104,7 +107,10 @@ fn exec(world: &World) -> Outcome {
     ensure(world.ctl(&["exec", "abc", "--", "pwd"]).expect(0)?.out == "/home/dev\n", "in the home")?;
     ensure(world.ctl(&["exec", "--root", "abc", "--", "id", "-u"]).expect(0)?.out == "0\n", "root")?;
     let weird = "a b $HOME * \\ 'x' \"y\"";
-    ensure(world.ctl(&["exec", "abc", "--", "printf", "%s", weird]).expect(0)?.out == weird, "arguments are not split")?;
+    ensure(
+        world.ctl(&["exec", "abc", "--", "printf", "%s", weird]).expect(0)?.out == weird,
+        "arguments are not split",
+    )?;
     world.ctl(&["stop", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(125)?.says("abc is stopped")?;
     Ok(())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::world::{Outcome, World, ensure};
 
-pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
     ("faults::a_box_that_crashes_at_start", crash),
     ("faults::a_box_that_is_never_ready", never_ready),
     ("faults::ctrl_c_while_starting", ctrl_c),
@@ -19,7 +19,9 @@ pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
 
 /// An image like the box's, with another main program.
 fn image(world: &World, name: &str, program: &str) -> Outcome {
-    let script = format!("printf 'FROM localhost/devbox:latest\\nENTRYPOINT {program}\\n' | podman build -q -t localhost/{name} -f - .");
+    let script = format!(
+        "printf 'FROM localhost/devbox:latest\\nENTRYPOINT {program}\\n' | podman build -q -t localhost/{name} -f - ."
+    );
     world.ok("alice", &["sh", "-c", &format!("mkdir -p empty && cd empty && {script}")])?;
     Ok(())
 }
@@ -35,7 +37,9 @@ fn crash(world: &World) -> Outcome {
 
 fn never_ready(world: &World) -> Outcome {
     image(world, "mute:1", r#"["sleep","1000"]"#)?;
-    let own = include_str!("../../quadlet-templates/box.container").replace("TimeoutStartSec=120", "TimeoutStartSec=2");
+    let own = include_str!("../../quadlet-templates/box.container")
+        .replace("TimeoutStartSec=120", "TimeoutStartSec=2")
+        .replace("TimeoutStopSec=30", "TimeoutStopSec=2");
     world.write("/etc/devbox/quadlet-templates/box.container", &own);
     world.ctl(&["create", "abc", "--image", "localhost/mute:1"]).expect(13)?;
     world.expect_clean()
@@ -79,10 +83,14 @@ fn full_disk(world: &World) -> Outcome {
     world.ctl(&["destroy", "--yes", "first"]).expect(0)?;
     let folder = "/home/alice/.config/containers";
     world.ok("root", &["mount", "-t", "tmpfs", "-o", "size=64k,mode=700,uid=1000,gid=1000", "tmpfs", folder])?;
-    world.ok("alice", &["mkdir", "-p", "-m", "700", &format!("{folder}/systemd/devbox"), &format!("{folder}/devbox-stage")])?;
+    world.ok(
+        "alice",
+        &["mkdir", "-p", "-m", "700", &format!("{folder}/systemd/devbox"), &format!("{folder}/devbox-stage")],
+    )?;
     let fill = world.run("alice", &["dd", "if=/dev/zero", &format!("of={folder}/filler"), "bs=1k"]);
     let ran = world.ctl(&["create", "abc"]);
-    let list = world.run("alice", &["find", &format!("{folder}/systemd"), &format!("{folder}/devbox-stage"), "-mindepth", "1"]);
+    let list = world
+        .run("alice", &["find", &format!("{folder}/systemd"), &format!("{folder}/devbox-stage"), "-mindepth", "1"]);
     world.ok("root", &["umount", folder])?;
     ensure(fill.code != 0, "the disk was full")?;
     ran.expect(7)?.says("No space left on device")?;
@@ -101,10 +109,14 @@ fn one_name(world: &World) -> Outcome {
 
 fn many_names(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 12\n");
-    let racers: Vec<_> = (0..20).map(|n| world.spawn("alice", &["devbox-ctl", "create", &format!("box-{n}")])).collect();
+    let racers: Vec<_> =
+        (0..20).map(|n| world.spawn("alice", &["devbox-ctl", "create", &format!("box-{n}")])).collect();
     let codes: Vec<i32> = racers.into_iter().map(|r| World::finish(r).code).collect();
     let won = codes.iter().filter(|c| **c == 0).count();
-    ensure(won == 12 && codes.iter().all(|c| matches!(c, 0 | 3)), &format!("never one more than the limit: {codes:?}"))?;
+    ensure(
+        won == 12 && codes.iter().all(|c| matches!(c, 0 | 3)),
+        &format!("never one more than the limit: {codes:?}"),
+    )?;
     let list = world.ctl(&["list", "--json", "--state", "running"]).expect(0)?.json()?;
     ensure(list.as_array().is_some_and(|l| l.len() == 12), "all that were admitted run")
 }
@@ -119,7 +131,13 @@ fn edited(world: &World) -> Outcome {
     world.ok("alice", &["sh", "-c", edit])?;
     world.ok("alice", &["systemctl", "--user", "daemon-reload"])?;
     let list = world.ctl(&["list"]).expect(0)?;
-    for words in ["good      stopped", "no-spec   broken", "bad-spec  broken", "no-unit   broken", "warning: no-spec: box.toml is missing"] {
+    for words in [
+        "good      stopped",
+        "no-spec   broken",
+        "bad-spec  broken",
+        "no-unit   broken",
+        "warning: no-spec: box.toml is missing",
+    ] {
         list.says(words)?;
     }
     for broken in ["no-spec", "bad-spec", "no-unit"] {

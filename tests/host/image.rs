@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::world::{Outcome, World, ensure};
 
-pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
     ("image::the_tools_are_there", tools),
     ("image::sudo_and_packages", sudo),
     ("image::a_crashed_service_comes_back", supervision),
@@ -49,11 +49,16 @@ fn supervision(world: &World) -> Outcome {
 fn stop(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     // A process that will not go, and an orphan to reap.
-    world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", "(trap '' TERM; sleep 1000) & (sleep 0.1 &) ; exit 0"]).expect(0)?;
+    world
+        .ctl(&["exec", "--root", "abc", "--", "sh", "-c", "(trap '' TERM; sleep 1000) & (sleep 0.1 &) ; exit 0"])
+        .expect(0)?;
     let begun = Instant::now();
     world.ctl(&["stop", "abc"]).expect(0)?;
     ensure(begun.elapsed() < Duration::from_secs(3), &format!("stopped in {:?}", begun.elapsed()))?;
-    let shown = world.ok("alice", &["systemctl", "--user", "show", "-p", "ActiveState,Result,ExecMainStatus", "devbox-abc.service"])?;
+    let shown = world.ok(
+        "alice",
+        &["systemctl", "--user", "show", "-p", "ActiveState,Result,ExecMainStatus", "devbox-abc.service"],
+    )?;
     ensure(shown.contains("ActiveState=inactive") && shown.contains("Result=success"), &shown)
 }
 
@@ -75,7 +80,26 @@ fn sftp(world: &World) -> Outcome {
     world.ok("alice", &["sh", "-c", "echo get .bashrc /tmp/got | sftp -q -b - -F config abc"])?;
     // Another key, or none, does not enter even through the owner's own pipe.
     world.ok("alice", &["sh", "-c", "rm -f other*; ssh-keygen -q -t ed25519 -N '' -f other"])?;
-    let other = world.run("alice", &["ssh", "-F", "config", "-o", "IdentityFile=none", "-i", "other", "-o", "BatchMode=yes", "abc", "true"]);
+    let other = world.run(
+        "alice",
+        &[
+            "ssh",
+            "-F",
+            "none",
+            "-o",
+            "ProxyCommand=devbox-ctl ssh-proxy abc",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-i",
+            "other",
+            "-o",
+            "BatchMode=yes",
+            "dev@abc",
+            "true",
+        ],
+    );
     ensure(other.code == 255 && other.err.contains("Permission denied"), &format!("{other:#?}"))?;
     let root = world.run("alice", &["ssh", "-F", "config", "-o", "BatchMode=yes", "-l", "root", "abc", "true"]);
     ensure(root.code == 255, "root does not log in")?;

@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 
 use super::world::{Outcome, World, ensure};
 
-pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
     ("inputs::names", names),
     ("inputs::sizes", sizes),
     ("inputs::environment", environment),
@@ -27,7 +27,7 @@ fn refused(world: &World, arguments: &[&str], code: i32, words: &str) -> Outcome
 
 fn names(world: &World) -> Outcome {
     let long = "a".repeat(64);
-    for bad in ["ab", &long, "a-", "a--b", "A", "ünï", "../x", "x;y", "new\nline", "", " abc", "$(id)", "x%h"] {
+    for bad in ["ab", &long, "abc-", "a--b", "A", "ünï", "../x", "x;y", "new\nline", "", " abc", "$(id)", "x%h"] {
         refused(world, &["create", bad], 1, "hint: names look like my-project")?;
         world.ctl(&["start", bad]).expect(1)?;
         world.ctl(&["destroy", "--yes", bad]).expect(1)?;
@@ -35,7 +35,7 @@ fn names(world: &World) -> Outcome {
     }
     // Like every program's: an option that is none.
     world.ctl(&["create", "-a"]).expect(1)?;
-    refused(world, &["create", "--", "-a"], 1, "starts with a lowercase letter")
+    refused(world, &["create", "--", "-abc"], 1, "starts with a lowercase letter")
 }
 
 fn sizes(world: &World) -> Outcome {
@@ -90,7 +90,9 @@ fn no_user_manager(world: &World) -> Outcome {
 }
 
 fn podman_missing_or_old(world: &World) -> Outcome {
-    let with_path = |path: &str| world.run("alice", &["env", &format!("PATH={path}"), "/usr/local/bin/devbox-ctl", "create", "abc"]);
+    let with_path = |path: &str| {
+        world.run("alice", &["env", &format!("PATH={path}"), "/usr/local/bin/devbox-ctl", "create", "abc"])
+    };
     let ran = with_path("/nowhere").expect(7)?;
     ran.says("podman is not installed")?;
     world.write("/opt/old/podman", "#!/bin/sh\necho podman version 4.9.3\n");
@@ -134,9 +136,27 @@ fn usage(world: &World) -> Result<(), Failed> {
     world.ctl(&["frobnicate"]).expect(1)?.says("error: unrecognized subcommand 'frobnicate'")?;
     let ran = world.ctl(&["create", "abc", "--memry", "1G", "--json"]).expect(1)?;
     ensure(ran.json()?["error"]["kind"] == "invalid-input", &ran.out)?;
-    for verb in ["create", "list", "status", "start", "stop", "restart", "destroy", "logs", "exec", "ssh", "ssh-config", "completions"] {
+    for verb in [
+        "create",
+        "list",
+        "status",
+        "start",
+        "stop",
+        "restart",
+        "destroy",
+        "logs",
+        "exec",
+        "ssh",
+        "ssh-config",
+        "completions",
+    ] {
         world.ctl(&[verb, "--help"]).expect(0)?.says("Example")?;
     }
-    world.ctl(&["completions", "bash"]).expect(0)?.says("_devbox-ctl")?;
+    let script = "eval \"$(devbox-ctl completions bash)\"; COMP_WORDS=(devbox-ctl create --); COMP_CWORD=2; _devbox__ctl devbox-ctl -- create; echo ${COMPREPLY[@]}";
+    let offered = world.ok("alice", &["bash", "-c", script])?;
+    ensure(offered.contains("--memory") && offered.contains("--dry-run"), &offered)?;
+    for shell in ["zsh", "fish"] {
+        world.ctl(&["completions", shell]).expect(0)?.says("devbox-ctl")?;
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use super::world::{Outcome, World, ensure};
 
-pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
     ("kill::create_killed_at_every_step", create_killed),
     ("kill::create_interrupted_at_every_step", create_interrupted),
     ("kill::destroy_killed_at_every_step", destroy_killed),

@@ -27,16 +27,9 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let here = std::env::var_os("DEVBOX_LAB").is_some();
     let world = (here && !arguments.list).then(|| Arc::new(World::boot()));
-    let tests: Vec<Test> = [
-        inputs::TESTS,
-        commands::TESTS,
-        units::TESTS,
-        image::TESTS,
-        faults::TESTS,
-        kill::TESTS,
-        reboot::TESTS,
-    ]
-    .concat();
+    let tests: Vec<Test> =
+        [inputs::TESTS, commands::TESTS, units::TESTS, image::TESTS, faults::TESTS, kill::TESTS, reboot::TESTS]
+            .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

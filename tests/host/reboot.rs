@@ -2,7 +2,7 @@
 
 use super::world::{Outcome, World, ensure};
 
-pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[("reboot::boxes_are_as_their_owners_left_them", reboot)];
+pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[("reboot::boxes_are_as_their_owners_left_them", reboot)];
 
 fn reboot(world: &World) -> Outcome {
     world.ctl(&["create", "runs"]).expect(0)?;

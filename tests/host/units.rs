@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::world::{Outcome, World, ensure};
 
-pub const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
     ("units::golden_cases_pass_the_real_generator", golden),
     ("units::limits_are_set_on_the_unit", limits),
     ("units::odd_paths_are_mounted_as_they_are", odd_paths),
@@ -26,12 +26,18 @@ fn golden(world: &World) -> Outcome {
         for file in fs::read_dir(case.join("expected"))? {
             let file = file?.path();
             let text = fs::read_to_string(&file)?;
-            world.write(&format!("/srv/golden/{name}/{}", file.file_name().unwrap_or_default().to_string_lossy()), &text);
+            world.write(
+                &format!("/srv/golden/{name}/{}", file.file_name().unwrap_or_default().to_string_lossy()),
+                &text,
+            );
         }
         let generator = "/usr/lib/systemd/user-generators/podman-user-generator";
         let folder = format!("QUADLET_UNIT_DIRS=/srv/golden/{name}");
         let made = world.run("alice", &["env", &folder, generator, "-user", "-dryrun"]).expect(0)?;
-        ensure(made.out.matches("\n---devbox-").count() + usize::from(made.out.starts_with("---devbox-")) == 3, &format!("{name}: {made:#?}"))?;
+        ensure(
+            made.out.matches("\n---devbox-").count() + usize::from(made.out.starts_with("---devbox-")) == 3,
+            &format!("{name}: {made:#?}"),
+        )?;
         ensure(!made.err.contains("rror"), &made.err)?;
         count += 1;
     }
@@ -40,14 +46,21 @@ fn golden(world: &World) -> Outcome {
 
 fn limits(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--cpu", "1.5", "--memory", "512M"]).expect(0)?;
-    let properties = ["MemoryMax", "MemoryHigh", "CPUQuotaPerSecUSec", "TasksMax", "OOMPolicy", "Type", "Slice", "Restart"];
+    let properties =
+        ["MemoryMax", "MemoryHigh", "CPUQuotaPerSecUSec", "TasksMax", "OOMPolicy", "Type", "Slice", "Restart"];
     let mut argv = vec!["systemctl", "--user", "show", "devbox-abc.service"];
     let flags: Vec<String> = properties.iter().map(|p| format!("--property={p}")).collect();
     argv.extend(flags.iter().map(String::as_str));
     let shown = world.ok("alice", &argv)?;
     for line in [
-        "MemoryMax=536870912", "MemoryHigh=483183819", "CPUQuotaPerSecUSec=1.500000s", "TasksMax=2048", "OOMPolicy=continue",
-        "Type=notify", "Slice=devbox-abc.slice", "Restart=on-failure",
+        "MemoryMax=536870912",
+        "MemoryHigh=483183819",
+        "CPUQuotaPerSecUSec=1.500000s",
+        "TasksMax=2048",
+        "OOMPolicy=continue",
+        "Type=notify",
+        "Slice=devbox-abc.slice",
+        "Restart=on-failure",
     ] {
         ensure(shown.lines().any(|l| l == line), &format!("{line} in {shown}"))?;
     }
@@ -58,7 +71,9 @@ fn odd_paths(world: &World) -> Outcome {
     let source = "/home/alice/a b/%h $HOME \"q\" 'q' \\ # ü";
     world.ok("alice", &["mkdir", "-p", source])?;
     world.ok("alice", &["sh", "-c", "echo seen > \"$1/file\"", "-", source])?;
-    world.ctl(&["create", "abc", "--mount", &format!("{source}:/odd %h/$HOME"), "--mount", "/home/alice:/read:ro"]).expect(0)?;
+    world
+        .ctl(&["create", "abc", "--mount", &format!("{source}:/odd %h/$HOME"), "--mount", "/home/alice:/read:ro"])
+        .expect(0)?;
     let seen = world.ctl(&["exec", "abc", "--", "cat", "/odd %h/$HOME/file"]).expect(0)?;
     ensure(seen.out == "seen\n", &seen.out)?;
     // The owner's own files are dev's to write, and stay the owner's.
@@ -80,12 +95,24 @@ fn clashes(world: &World) -> Outcome {
     world.ok("alice", &["podman", "rm", "-v", "devbox-abc"])?;
 
     let hand_made = ".config/containers/systemd/mine/devbox-abc.container";
-    world.ok("alice", &["sh", "-c", "mkdir -p .config/containers/systemd/mine; printf '[Container]\\nImage=x\\n' > \"$1\"", "-", hand_made])?;
+    world.ok(
+        "alice",
+        &[
+            "sh",
+            "-c",
+            "mkdir -p .config/containers/systemd/mine; printf '[Container]\\nImage=x\\n' > \"$1\"",
+            "-",
+            hand_made,
+        ],
+    )?;
     world.ctl(&["create", "abc"]).expect(2)?.says("mine/devbox-abc.container")?;
     world.ok("alice", &["rm", "-r", ".config/containers/systemd/mine"])?;
 
     let unit = ".config/systemd/user/devbox-abc.service";
-    world.ok("alice", &["sh", "-c", "mkdir -p .config/systemd/user; printf '[Service]\\nExecStart=true\\n' > \"$1\"", "-", unit])?;
+    world.ok(
+        "alice",
+        &["sh", "-c", "mkdir -p .config/systemd/user; printf '[Service]\\nExecStart=true\\n' > \"$1\"", "-", unit],
+    )?;
     world.ctl(&["create", "abc"]).expect(2)?.says("a unit devbox-abc.service that devbox-ctl did not make")?;
     world.ok("alice", &["rm", unit])?;
     world.expect_clean()
@@ -103,10 +130,29 @@ fn environment(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--env", "TOKEN=s3cr3t-value"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "test \"$TOKEN\" = s3cr3t-value"]).expect(0)?;
     // Other users read /proc and the units' properties; the folder is closed to them.
-    let bob = world.run("bob", &["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; cat /home/alice/.config/containers/systemd/devbox/abc/box.env"]);
+    let bob = world.run(
+        "bob",
+        &[
+            "sh",
+            "-c",
+            "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; cat /home/alice/.config/containers/systemd/devbox/abc/box.env",
+        ],
+    );
     ensure(!bob.out.contains("s3cr3t-value"), "seen by bob")?;
     ensure(bob.err.contains("Permission denied"), &bob.err)?;
-    ensure(world.ok("alice", &["stat", "-c", "%a", ".config/containers/systemd/devbox/abc", ".config/containers/systemd/devbox/abc/box.env"])? == "700\n600\n", "modes")
+    ensure(
+        world.ok(
+            "alice",
+            &[
+                "stat",
+                "-c",
+                "%a",
+                ".config/containers/systemd/devbox/abc",
+                ".config/containers/systemd/devbox/abc/box.env",
+            ],
+        )? == "700\n600\n",
+        "modes",
+    )
 }
 
 fn template(world: &World) -> Outcome {
@@ -120,7 +166,10 @@ fn template(world: &World) -> Outcome {
 fn broken_template(world: &World) -> Outcome {
     let template = include_str!("../../quadlet-templates/box.container");
     // A key of a newer podman: Quadlet would drop the unit without a word.
-    world.write("/etc/devbox/quadlet-templates/box.container", &template.replace("Pull=never", "Pull=never\nReloadCmd=true"));
+    world.write(
+        "/etc/devbox/quadlet-templates/box.container",
+        &template.replace("Pull=never", "Pull=never\nReloadCmd=true"),
+    );
     world.ctl(&["create", "abc"]).expect(7)?.says("Quadlet refuses the units")?;
     world.expect_clean()?;
     world.write("/etc/devbox/quadlet-templates/box.container", &template.replace("{{ image }}", "{{ imgae }}"));
@@ -132,11 +181,18 @@ fn confinement(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let root = |script: &str| world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", script]);
     // No way to load a module, mount, make a device or look at the kernel's log, root or not.
-    for denied in ["mount -t tmpfs x /mnt", "mknod /tmp/x c 1 3", "dmesg -n 1", "echo x > /sys/kernel/uevent_seqnum", "echo 1 > /proc/sys/kernel/sysrq"] {
+    for denied in [
+        "mount -t tmpfs x /mnt",
+        "mknod /tmp/x c 1 3",
+        "dmesg -n 1",
+        "echo x > /sys/kernel/uevent_seqnum",
+        "echo 1 > /proc/sys/kernel/sysrq",
+    ] {
         ensure(root(denied).code != 0, denied)?;
     }
     let caps = root("grep CapBnd /proc/self/status").expect(0)?.out;
-    let bits = u64::from_str_radix(caps.split_whitespace().last().unwrap_or_default(), 16).map_err(|e| e.to_string())?;
+    let bits =
+        u64::from_str_radix(caps.split_whitespace().last().unwrap_or_default(), 16).map_err(|e| e.to_string())?;
     ensure(bits.count_ones() == 12, &format!("the twelve capabilities of docs/hardening.md: {caps}"))?;
     root("grep -q 'Seccomp:.*2' /proc/self/status").expect(0)?;
     // Nothing of the host's is reachable by port: pasta forwards none.

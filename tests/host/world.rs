@@ -9,20 +9,20 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 use xtask::lab::Host;
 
-pub type Outcome = Result<(), Failed>;
+pub(crate) type Outcome = Result<(), Failed>;
 
 /// A booted host with the box image and the program under test.
-pub struct World {
+pub(crate) struct World {
     host: Mutex<Host>,
     root: PathBuf,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
@@ -32,82 +32,82 @@ impl Ran {
     }
 
     /// Fails with all that was said unless it ended so.
-    pub fn expect(self, code: i32) -> Result<Self, Failed> {
-        if self.code == code { Ok(self) } else { Err(format!("exit {} instead of {code}: {self:#?}", self.code).into()) }
+    pub(crate) fn expect(self, code: i32) -> Result<Self, Failed> {
+        if self.code == code {
+            Ok(self)
+        } else {
+            Err(format!("exit {} instead of {code}: {self:#?}", self.code).into())
+        }
     }
 
-    pub fn says(&self, text: &str) -> Outcome {
+    pub(crate) fn says(&self, text: &str) -> Outcome {
         let said = format!("{}{}", self.out, self.err);
         if said.contains(text) { Ok(()) } else { Err(format!("{text:?} is not in {said}").into()) }
     }
 
-    pub fn json(&self) -> Result<Value, Failed> {
+    pub(crate) fn json(&self) -> Result<Value, Failed> {
         serde_json::from_str(&self.out).map_err(|e| format!("{e}: {self:#?}").into())
     }
 }
 
-pub fn ensure(holds: bool, what: &str) -> Outcome {
+pub(crate) fn ensure(holds: bool, what: &str) -> Outcome {
     if holds { Ok(()) } else { Err(what.into()) }
 }
 
 impl World {
-    pub fn boot() -> Self {
+    pub(crate) fn boot() -> Self {
         let host = Host::up_with_image("test").expect("a lab host");
         let binary = std::env::var_os("DEVBOX_BIN").expect("DEVBOX_BIN names the program under test");
         host.install(Path::new(&binary)).expect("the program installed");
         Self { root: host.root().to_owned(), host: Mutex::new(host) }
     }
 
-    pub fn down(self) {
+    pub(crate) fn down(self) {
         self.host.into_inner().expect("the host").purge().expect("the host gone");
     }
 
-    pub fn reboot(&self) -> Outcome {
+    pub(crate) fn reboot(&self) -> Outcome {
         Ok(self.host.lock().map_err(|e| e.to_string())?.reboot().map_err(|e| format!("{e:#}"))?)
     }
 
-    pub fn command(&self, user: &str, argv: &[&str]) -> Command {
+    pub(crate) fn command(&self, user: &str, argv: &[&str]) -> Command {
         let mut command = self.host.lock().expect("the host").command(user);
         command.args(argv).stdin(Stdio::null());
         command
     }
 
-    pub fn run(&self, user: &str, argv: &[&str]) -> Ran {
+    pub(crate) fn run(&self, user: &str, argv: &[&str]) -> Ran {
         Ran::of(self.command(user, argv).output().expect("a command in the host"))
     }
 
     /// A command that has to go well; its output.
-    pub fn ok(&self, user: &str, argv: &[&str]) -> Result<String, Failed> {
+    pub(crate) fn ok(&self, user: &str, argv: &[&str]) -> Result<String, Failed> {
         Ok(self.run(user, argv).expect(0)?.out)
     }
 
     /// devbox-ctl as alice.
-    pub fn ctl(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Ran {
         self.run("alice", &[&["devbox-ctl"], arguments].concat())
     }
 
-    pub fn spawn(&self, user: &str, argv: &[&str]) -> std::process::Child {
-        self.command(user, argv)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a command in the host")
+    pub(crate) fn spawn(&self, user: &str, argv: &[&str]) -> std::process::Child {
+        self.command(user, argv).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a command in the host")
     }
 
-    pub fn finish(child: std::process::Child) -> Ran {
+    pub(crate) fn finish(child: std::process::Child) -> Ran {
         Ran::of(child.wait_with_output().expect("its end"))
     }
 
     /// A path of the host, from outside.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    pub fn folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.path("/home/alice/.config/containers/systemd/devbox").join(name)
     }
 
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
         fs::write(path, text).expect("the file");
@@ -119,25 +119,28 @@ impl World {
     }
 
     /// Everything of alice's that a box could leave behind.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let home = "/home/alice";
         let mut left = self.listing(&format!("{home}/.config/containers/systemd/devbox"));
         left.extend(self.listing(&format!("{home}/.config/containers/devbox-stage")));
         left.extend(self.listing(&format!("{home}/.local/share/containers/storage/volumes")));
-        let units = self.run("alice", &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*.service"]);
+        let units = self.run(
+            "alice",
+            &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*.service"],
+        );
         left.extend(units.out.lines().map(str::to_owned));
         let containers = self.run("alice", &["podman", "ps", "--all", "--quiet"]);
         left.extend(containers.out.lines().map(str::to_owned));
         left
     }
 
-    pub fn expect_clean(&self) -> Outcome {
+    pub(crate) fn expect_clean(&self) -> Outcome {
         let left = self.leftovers();
         if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}").into()) }
     }
 
     /// Takes everything away that a test before may have left.
-    pub fn clean(&self) {
+    pub(crate) fn clean(&self) {
         let _ = fs::remove_dir_all(self.path("/etc/devbox"));
         self.run("root", &["umount", "--quiet", "/home/alice/.config/containers"]);
         if self.leftovers().is_empty() {
