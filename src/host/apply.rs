@@ -1,6 +1,7 @@
 //! Executes a [`Plan`], step by step, and takes it back when a step fails. It chooses nothing.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::lock::BoxLock;
@@ -132,7 +133,8 @@ impl Host {
             }
             Step::Settle => files::remove(&folder.join(names::PENDING_FILE)),
             Step::RemoveVolume { volume } => podman::remove_volume(&self.account, name, volume),
-            Step::RemoveFolder => files::withdraw(&folder, &self.account.stage()),
+            Step::Withdraw => files::withdraw(&folder, &aside(&self.account, name)),
+            Step::Discard => files::remove_all(&aside(&self.account, name)),
         }
     }
 
@@ -167,14 +169,29 @@ impl Host {
     }
 }
 
-/// Removes what dead commands left in the stage. Theirs are unlocked; one at work holds its folder's lock.
-pub(super) fn sweep(account: &Account) -> Result<(), HostError> {
+/// Where this process puts a withdrawn box. A name has no double hyphen, so it can be read back.
+fn aside(account: &Account, name: &BoxName) -> PathBuf {
+    account.stage().join(format!("gone-{name}--{}", std::process::id()))
+}
+
+/// Removes what dead commands left in the stage, and gives the withdrawn boxes that systemd may still know.
+/// Theirs are unlocked; a command at work holds its folder's lock.
+pub(super) fn sweep(account: &Account) -> Result<Vec<(BoxName, PathBuf)>, HostError> {
     let stage = account.stage();
+    let mut withdrawn = Vec::new();
     for path in files::names_in(&stage).map_err(HostError::io("reading", &stage))? {
-        let held = File::open(&path).is_ok_and(|f| f.try_lock().is_err());
-        if !held {
-            files::remove_all(&path)?;
+        if File::open(&path).is_ok_and(|f| f.try_lock().is_err()) {
+            continue;
+        }
+        match withdrawn_name(&path) {
+            Some(name) => withdrawn.push((name, path)),
+            None => files::remove_all(&path)?,
         }
     }
-    Ok(())
+    Ok(withdrawn)
+}
+
+fn withdrawn_name(path: &Path) -> Option<BoxName> {
+    let (name, _) = path.file_name()?.to_str()?.strip_prefix("gone-")?.split_once("--")?;
+    name.parse().ok()
 }

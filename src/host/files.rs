@@ -70,17 +70,13 @@ pub(super) fn publish(from: &Path, to: &Path) -> Result<(), HostError> {
     to.parent().map_or(Ok(()), sync)
 }
 
-/// Takes a folder away in one step, then apart. Its lock goes with it, so that nobody sweeps it meanwhile.
-pub(super) fn withdraw(folder: &Path, stage: &Path) -> Result<(), HostError> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let away = stage.join(format!("gone-{name}-{}", std::process::id()));
-    match fs::rename(folder, &away) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(HostError::io("removing", folder)(e)),
-        Ok(()) => {}
+/// Moves a folder to where nobody looks for boxes. Its lock goes with it, so that nobody sweeps it meanwhile.
+pub(super) fn withdraw(folder: &Path, aside: &Path) -> Result<(), HostError> {
+    match fs::rename(folder, aside) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(HostError::io("removing", folder)(e)),
+        Ok(()) => folder.parent().map_or(Ok(()), sync),
     }
-    folder.parent().map_or(Ok(()), sync)?;
-    remove_all(&away)
 }
 
 /// Removes a folder that may be gone already.

@@ -1,5 +1,7 @@
 //! What an earlier command left half done, finished by the next one.
 
+use std::path::PathBuf;
+
 use super::apply::sweep;
 use super::lock::BoxLock;
 use super::{AccountLock, Applied, Host, HostError, Pending, entries};
@@ -21,10 +23,11 @@ pub enum Recovered {
 /// Finishes destructions and names interrupted creates. Runs at the beginning of every command that changes something.
 pub fn recover(host: &Host) -> Result<Vec<Recovered>, HostError> {
     let admission = AccountLock::take(&host.account, &host.interrupts)?;
-    sweep(&host.account)?;
+    let withdrawn = sweep(&host.account)?;
     let mut cut_short = entries(&host.account)?;
     cut_short.retain(|e| e.pending.is_some() && BoxLock::try_take(&e.folder).is_some());
     drop(admission);
+    forget(host, withdrawn)?;
     if cut_short.is_empty() {
         return Ok(Vec::new());
     }
@@ -49,4 +52,19 @@ pub fn recover(host: &Host) -> Result<Vec<Recovered>, HostError> {
         }
     }
     Ok(found)
+}
+
+/// Has systemd forget boxes whose folders were withdrawn by a command that then died.
+fn forget(host: &Host, withdrawn: Vec<(BoxName, PathBuf)>) -> Result<(), HostError> {
+    if withdrawn.is_empty() {
+        return Ok(());
+    }
+    host.systemd.reload()?;
+    for (name, folder) in withdrawn {
+        for unit in names::volume_services(&name).into_iter().chain([names::service(&name)]) {
+            host.systemd.reset_failed(&unit)?;
+        }
+        super::files::remove_all(&folder)?;
+    }
+    Ok(())
 }

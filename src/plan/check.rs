@@ -22,10 +22,12 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
         for (at, step) in steps.iter().enumerate() {
             let before = &steps[..at];
             match step {
-                Step::Start { unit: u } | Step::Restart { unit: u } | Step::ResetFailed { unit: u } if *u != unit => {
+                Step::Start { unit: u } | Step::Restart { unit: u } if *u != unit => {
                     return broken("it starts what is not this box");
                 }
-                Step::Stop { unit: u } if *u != unit && !volume_services.contains(u) => {
+                Step::Stop { unit: u } | Step::ResetFailed { unit: u }
+                    if *u != unit && !volume_services.contains(u) =>
+                {
                     return broken("it stops what is not this box's");
                 }
                 Step::RemoveVolume { volume } => {
@@ -44,15 +46,18 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
                         return broken("it deletes before it says so");
                     }
                 }
-                Step::RemoveFolder if steps[at..].iter().any(|s| matches!(s, Step::RemoveVolume { .. })) => {
+                Step::Withdraw if steps[at..].iter().any(|s| matches!(s, Step::RemoveVolume { .. })) => {
                     return broken("it forgets the box before its volumes are gone");
+                }
+                Step::Discard if !before.contains(&Step::Withdraw) || !before.contains(&Step::Reload) => {
+                    return broken("it deletes units that systemd may still know");
                 }
                 _ => {}
             }
         }
     }
     let publishes = plan.steps.contains(&Step::Publish);
-    if publishes && !plan.undo.contains(&Step::RemoveFolder) {
+    if publishes && !plan.undo.contains(&Step::Withdraw) {
         return broken("it cannot be undone");
     }
     if publishes == plan.files.is_empty() {
@@ -65,7 +70,7 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
         return broken("it writes outside the box's folder");
     }
     if plan.verb != Verb::Destroy
-        && plan.steps.iter().any(|s| matches!(s, Step::RemoveVolume { .. } | Step::RemoveFolder))
+        && plan.steps.iter().any(|s| matches!(s, Step::RemoveVolume { .. } | Step::Withdraw | Step::Discard))
     {
         return broken("it removes without being asked to");
     }
@@ -111,7 +116,7 @@ mod tests {
         assert_eq!(spoil(|p| p.verb = Verb::Stop), "it removes without being asked to");
         assert_eq!(spoil(|p| drop(p.steps.remove(1))), "it deletes a volume of a box that may run");
         assert_eq!(spoil(|p| drop(p.steps.remove(0))), "it deletes before it says so");
-        assert_eq!(spoil(|p| p.steps.rotate_right(3)), "it forgets the box before its volumes are gone");
+        assert_eq!(spoil(|p| p.steps.rotate_right(6)), "it forgets the box before its volumes are gone");
         assert_eq!(
             spoil(|p| p.steps[0] = Step::MarkDestroying { keep_volumes: vec!["abc-data".to_owned()] }),
             "it deletes a volume that is to be kept"
@@ -124,6 +129,7 @@ mod tests {
             spoil(|p| p.steps.push(Step::Stop { unit: "x.service".to_owned() })),
             "it stops what is not this box's"
         );
+        assert_eq!(spoil(|p| p.steps.retain(|s| *s != Step::Reload)), "it deletes units that systemd may still know");
         assert_eq!(spoil(|p| p.steps.push(Step::Publish)), "it cannot be undone");
         assert_eq!(spoil(|p| p.files.push(file("x"))), "its files and its steps disagree");
     }

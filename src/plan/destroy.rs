@@ -22,6 +22,9 @@ pub(super) fn steps(name: &BoxName, keep: &[String]) -> Vec<Step> {
     steps.extend(names::volume_services(name).map(|unit| Step::Stop { unit }));
     let gone = names::volumes(name).into_iter().filter(|v| !keep.contains(v));
     steps.extend(gone.map(|volume| Step::RemoveVolume { volume }));
-    steps.extend([Step::RemoveFolder, Step::Reload, Step::ResetFailed { unit }]);
+    steps.extend([Step::Withdraw, Step::Reload]);
+    // A unit that failed stays in the manager's list, file or not.
+    steps.extend(std::iter::once(unit).chain(names::volume_services(name)).map(|unit| Step::ResetFailed { unit }));
+    steps.push(Step::Discard);
     steps
 }

@@ -51,7 +51,11 @@ pub enum Step {
     RemoveVolume {
         volume: String,
     },
-    RemoveFolder,
+    /// The folder leaves the registry in one step, and is kept aside until systemd has forgotten its units: should this
+    /// be cut short, what is aside tells the next command.
+    Withdraw,
+    /// Deletes what was withdrawn.
+    Discard,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -93,7 +97,8 @@ impl Step {
             Self::MarkDestroying { .. } => "note that it is being destroyed".to_owned(),
             Self::Settle => "note that this is through".to_owned(),
             Self::RemoveVolume { volume } => format!("delete the volume {volume}"),
-            Self::RemoveFolder => format!("remove the units of {name}"),
+            Self::Withdraw => format!("remove the units of {name}"),
+            Self::Discard => "delete what was removed".to_owned(),
         }
     }
 }
