@@ -8,6 +8,7 @@ mod error;
 mod exec;
 mod list;
 mod logs;
+mod man;
 mod output;
 mod progress;
 mod restart;
@@ -65,6 +66,8 @@ enum Verb {
     SshProxy(ssh::ProxyArgs),
     SshConfig(ssh_config::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// The command line's definition, for completions and man pages.
@@ -113,6 +116,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::SshProxy(args) => ssh::proxy(&args, out),
         Verb::SshConfig(args) => ssh_config::run(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
+        Verb::Man(args) => man::run(&args, out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
 pub(super) fn proxy(args: &ProxyArgs, _: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
     let account = running(&name)?;
-    let keys = ssh_key::accepted(&account)?.join("\n");
-    let command = ["/usr/libexec/devbox/sshd-stdio".to_owned(), keys];
+    let mut command = vec!["/usr/libexec/devbox/sshd-stdio".to_owned()];
+    command.extend(ssh_key::accepted(&account)?);
     Err(replace(&podman::exec_arguments(&name, "root", false, &command)))
 }

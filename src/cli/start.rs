@@ -24,12 +24,10 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         let entry = whole(&session, name)?;
         let unit = quadlet::names::service(name);
         let units = session.host.systemd.states(&unit)?;
-        match State::of_unit(units.get(&unit)) {
-            State::Running | State::Starting => {
-                return Err(Failure::new(Kind::AlreadySo, format!("{name} is running already"))
-                    .hint(format!("`devbox-ctl restart {name}` starts it anew")));
-            }
-            _ => {}
+        // One that is starting is waited for: systemd joins both jobs.
+        if State::of_unit(units.get(&unit)) == State::Running {
+            return Err(Failure::new(Kind::AlreadySo, format!("{name} is running already"))
+                .hint(format!("`devbox-ctl restart {name}` starts it anew")));
         }
         session.apply(&plan::start(name, loaded(&session, &entry)?, entry.stopped.is_some()), None)?;
         out.remark(&format!("{name} is running"));

@@ -17,9 +17,37 @@ const PLACES: [&str; 4] = [
     "/usr/libexec/podman/quadlet",
 ];
 
+/// The least podman whose Quadlet knows the keys of our templates (podman-systemd.unit(5)).
+const LEAST: (u32, u32) = (5, 4);
+
+fn program() -> Result<PathBuf, HostError> {
+    PLACES.iter().map(PathBuf::from).find(|p| p.exists()).ok_or(HostError::GeneratorMissing)
+}
+
+/// Fails when podman is absent or too old. The generator is asked, since it must know the keys, comes with podman, and
+/// answers sooner.
+pub(super) fn check_version() -> Result<(), HostError> {
+    let on_path = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("podman").is_file()));
+    if !on_path {
+        return Err(HostError::PodmanMissing);
+    }
+    let program = program()?;
+    debug!("{} -version", program.display());
+    let output = cmd!(&program, "-version").stdin_null().stdout_capture().stderr_null().unchecked().run();
+    let output = output.map_err(HostError::io("running", &program))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = text.split_whitespace().last().unwrap_or_default();
+    let mut numbers = found.split('.').map(|n| n.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) >= LEAST => Ok(()),
+        _ => Err(HostError::PodmanOld { found: podman::printable(found) }),
+    }
+}
+
 /// Has the generator make services of a folder's units, to nowhere, and holds it to the ones that a box needs.
 pub(super) fn check(folder: &Path, name: &BoxName) -> Result<(), HostError> {
-    let program = PLACES.iter().map(PathBuf::from).find(|p| p.exists()).ok_or(HostError::GeneratorMissing)?;
+    let program = program()?;
     debug!("QUADLET_UNIT_DIRS={} {} -user -dryrun", folder.display(), program.display());
     let output = cmd(&program, ["-user", "-dryrun"])
         .env("QUADLET_UNIT_DIRS", folder)

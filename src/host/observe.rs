@@ -6,7 +6,7 @@ use std::thread;
 
 use super::podman::{self, VolumeState};
 use super::systemd::Systemd;
-use super::{Account, HostError, files};
+use super::{Account, HostError, files, generator};
 use crate::quadlet::names;
 use crate::spec::{BoxName, BoxSpec, Mount};
 
@@ -20,10 +20,10 @@ pub struct Observed {
     pub clash: Option<String>,
 }
 
-/// Podman is asked in a thread beside the rest: it is the slow one.
+/// The version is asked for in a thread beside the rest.
 pub fn observe(account: &Account, systemd: &Systemd, spec: &BoxSpec) -> Result<Observed, HostError> {
     thread::scope(|scope| {
-        let version = scope.spawn(podman::check_version);
+        let version = scope.spawn(generator::check_version);
         let image = podman::has_image(account, &spec.image);
         let clash = clash(account, systemd, &spec.name);
         // The version first: an absent or old podman explains whatever else went wrong.

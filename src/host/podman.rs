@@ -13,9 +13,6 @@ use super::{Account, HostError};
 use crate::quadlet::names;
 use crate::spec::{BoxName, ImageRef};
 
-/// The least podman whose Quadlet knows the keys of our templates (podman-systemd.unit(5): Notify, `DefaultDependencies`).
-const LEAST: (u32, u32) = (5, 4);
-
 /// Whose volume it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VolumeState {
@@ -48,18 +45,6 @@ fn failed(what: &'static str, output: &std::process::Output) -> HostError {
 /// Text that others wrote, fit for a terminal: no control characters, not endless.
 pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || *c == '\t').take(400).collect()
-}
-
-/// Fails when podman is absent or older than 5.4.
-pub fn check_version() -> Result<(), HostError> {
-    let output = run("--version", &["--version"])?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let found = text.split_whitespace().last().unwrap_or_default().to_owned();
-    let mut numbers = found.split('.').map(|n| n.parse::<u32>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) if (major, minor) >= LEAST => Ok(()),
-        _ => Err(HostError::PodmanOld { found: printable(&found) }),
-    }
 }
 
 #[derive(Deserialize)]

@@ -44,7 +44,12 @@ pub fn accepted(account: &Account) -> Result<Vec<String>, HostError> {
     let plain = |line: &&str| {
         let mut words = line.split_whitespace();
         let kind = words.next().unwrap_or_default();
-        let known = kind.starts_with("ssh-") || kind.starts_with("ecdsa-") || kind.starts_with("sk-");
+        // What the box's sshd-stdio takes.
+        let known = matches!(
+            kind,
+            "ssh-ed25519" | "ssh-rsa" | "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521"
+        ) || kind.starts_with("sk-ssh-ed25519@")
+            || kind.starts_with("sk-ecdsa-sha2-nistp256@");
         // A key with options in front is meant for less than a shell.
         known && words.next().is_some_and(|key| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)))
     };

@@ -40,8 +40,7 @@ pub enum RenderError {
 
 /// What a box may keep of root's powers inside its user namespace: what sudo, sshd and apt need.
 /// docs/hardening.md has a reason for each.
-const CAPABILITIES: &str =
-    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP SETFCAP NET_BIND_SERVICE SYS_CHROOT AUDIT_WRITE";
+const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETFCAP NET_BIND_SERVICE SYS_CHROOT";
 
 /// Podman's own default for a container; the unit's covers conmon and pasta too.
 const TASKS_MAX: u32 = 2048;

@@ -148,6 +148,28 @@ fn ssh_config(world: &World) -> Outcome {
     ensure(world.ok("alice", &["ssh", "abc", "id -un"])? == "dev\n", "plain ssh")?;
     world.ok("alice", &["scp", "-q", "/etc/hostname", "abc:copied"])?;
     world.ctl(&["exec", "abc", "--", "test", "-s", "copied"]).expect(0)?;
+    // From another machine: through the host, with a key that may enter the owner's account.
+    world.ok("alice", &["sh", "-c", "rm -f laptop*; ssh-keygen -q -t ed25519 -N '' -f laptop; { echo '# a comment'; echo 'ssh-rsa junk'; cat laptop.pub; } > .ssh/authorized_keys"])?;
+    world.ctl(&["ssh-config", "--for-client"]).expect(0)?.says("devbox-ctl ssh-proxy abc")?;
+    let through = [
+        "ssh",
+        "-F",
+        "none",
+        "-o",
+        "ProxyCommand=devbox-ctl ssh-proxy abc",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-i",
+        "laptop",
+        "-o",
+        "BatchMode=yes",
+        "dev@abc",
+        "id -un",
+    ];
+    ensure(world.ok("alice", &through)? == "dev\n", "with the laptop's key")?;
+    world.ok("alice", &["rm", "-f", "laptop", "laptop.pub"])?;
     // A box made later is there at once, a destroyed one is gone.
     world.ctl(&["create", "later"]).expect(0)?;
     world.ok("alice", &["ssh", "later", "true"])?;

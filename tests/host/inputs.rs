@@ -95,10 +95,13 @@ fn podman_missing_or_old(world: &World) -> Outcome {
     };
     let ran = with_path("/nowhere").expect(7)?;
     ran.says("podman is not installed")?;
-    world.write("/opt/old/podman", "#!/bin/sh\necho podman version 4.9.3\n");
-    world.ok("root", &["chmod", "755", "/opt/old", "/opt/old/podman"])?;
-    let ran = with_path("/opt/old:/usr/bin").expect(7)?;
-    ran.says("podman 4.9.3 is too old: 5.4 is the least")?;
+    let generator = "/usr/lib/systemd/user-generators/podman-user-generator";
+    world.write("/opt/old-generator", "#!/bin/sh\necho 4.9.3\n");
+    world.ok("root", &["chmod", "755", "/opt/old-generator"])?;
+    world.ok("root", &["mount", "--bind", "/opt/old-generator", generator])?;
+    let ran = world.ctl(&["create", "abc"]);
+    world.ok("root", &["umount", generator])?;
+    ran.expect(7)?.says("podman 4.9.3 is too old: 5.4 is the least")?;
     world.expect_clean()
 }
 

@@ -56,6 +56,8 @@ pub(crate) fn ensure(holds: bool, what: &str) -> Outcome {
 
 impl World {
     pub(crate) fn boot() -> Self {
+        // What an earlier run left, or made from an older recipe, is no place to test in.
+        xtask::lab::down("test", true).expect("the last run's host gone");
         let host = Host::up_with_image("test").expect("a lab host");
         let binary = std::env::var_os("DEVBOX_BIN").expect("DEVBOX_BIN names the program under test");
         host.install(Path::new(&binary)).expect("the program installed");

@@ -1,0 +1,8 @@
+//! One file for each verb.
+
+pub(crate) mod bench;
+pub(crate) mod build;
+pub(crate) mod image;
+pub(crate) mod lab;
+pub(crate) mod test;
+pub(crate) mod trial;

@@ -1,0 +1,77 @@
+//! Building the image where there is no podman and no registry: in the lab's own root, on a base of Debian packages.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::{TAG, source};
+use crate::lab::{self, Builder, Template, recipe};
+use crate::{paths, progress, run, tools};
+
+/// How the base is made; raised when that changes.
+const BASE_VERSION: &str = "1";
+
+/// Which base this makes.
+pub(super) fn base_key() -> String {
+    recipe::hash(&format!("{BASE_VERSION} {}", recipe::SUITE))
+}
+
+/// Builds the image and writes it to `archive`, whole or not at all.
+pub(super) fn build(archive: &Path) -> Result<()> {
+    tools::ensure()?;
+    let base = minbase()?;
+    let lab = paths::lab()?;
+    let (store, work) = (Cleared(lab.join("image-store")), Cleared(lab.join("image-work")));
+    paths::remove_tree(&work.0)?;
+    paths::create(&store.0)?;
+    paths::create(&work.0)?;
+    let builder = Builder::new()?
+        .bind(&store.0, "/var/lib/containers/storage")
+        .bind(&work.0, "/build")
+        .bind(&base.path, "/base")
+        .bind(&source(), "/image");
+    let log = lab.join("image.log");
+    let podman = |args: &[&str]| run::logged(builder.command()?.arg("podman").args(args), &log);
+
+    let base_tag = format!("localhost/devbox-base:{}", base_key());
+    if podman(&["image", "exists", &base_tag]).is_err() {
+        progress::step("importing the image's base");
+        podman(&["import", "--quiet", "/base/base.tar", &base_tag])?;
+    }
+    progress::step("building the image");
+    // The limits are named because podman's own are above what a process here may have.
+    let mut build = vec!["build", "--network=host", "--isolation=chroot"];
+    build.extend(["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]);
+    let base_arg = format!("BASE={base_tag}");
+    build.extend(["--build-arg", &base_arg, "--tag", TAG, "/image"]);
+    podman(&build)?;
+    progress::step("writing the image");
+    podman(&["save", "--quiet", "--format=oci-archive", "--output=/build/image.tar", TAG])?;
+    podman(&["image", "prune", "--force"])?;
+    fs::rename(work.0.join("image.tar"), archive).context("cannot put the image in place")?;
+    // The layers that are unchanged make the next build a matter of seconds.
+    std::mem::forget(store);
+    Ok(())
+}
+
+/// A minimal Debian, as the image that a registry would give.
+fn minbase() -> Result<Template> {
+    let template = lab::named(format!("minbase-{}", base_key()))?;
+    lab::build_once(&template, "minbase-", |partial| {
+        progress::step(&format!("building the image's base (minimal {})", recipe::SUITE));
+        lab::debootstrap(&partial.join("base.tar"), &[])
+    })?;
+    Ok(template)
+}
+
+/// A directory that goes when the build ends, however it ends.
+struct Cleared(std::path::PathBuf);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        if let Err(e) = paths::remove_tree(&self.0) {
+            eprintln!("warning: {e:#}");
+        }
+    }
+}
