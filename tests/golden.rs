@@ -3,6 +3,8 @@
 //! `UPDATE_GOLDEN=1 cargo test --test golden` writes `expected/` anew, for a reader to judge in the diff. The host
 //! tests hold the same files to Quadlet's real generator.
 
+#![allow(clippy::unwrap_used)] // a case that cannot be read is a failed test
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

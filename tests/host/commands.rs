@@ -1,8 +1,8 @@
 //! Each command as a user meets it.
 
-use super::world::{Outcome, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: Tests = &[
     ("commands::a_life", a_life),
     ("commands::no_start", no_start),
     ("commands::json_fits_the_schema", schema),

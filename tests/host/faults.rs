@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::world::{Outcome, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: Tests = &[
     ("faults::a_box_that_crashes_at_start", crash),
     ("faults::a_box_that_is_never_ready", never_ready),
     ("faults::ctrl_c_while_starting", ctrl_c),
@@ -58,7 +58,7 @@ fn ctrl_c(world: &World) -> Outcome {
         let create = world.spawn("alice", &["devbox-ctl", "create", &name, "--image", "localhost/mute:1"]);
         wait_for_start(world, &format!("devbox-{name}.service"))?;
         world.ok("alice", &["pkill", &format!("-{signal}"), "-x", "devbox-ctl"])?;
-        World::finish(create).expect(130)?.says("what had been done was taken back")?;
+        create.finish().expect(130)?.says("what had been done was taken back")?;
         world.expect_clean()?;
     }
     Ok(())
@@ -69,7 +69,7 @@ fn bus_lost(world: &World) -> Outcome {
     let create = world.spawn("alice", &["devbox-ctl", "create", "abc", "--image", "localhost/mute:1"]);
     wait_for_start(world, "devbox-abc.service")?;
     world.ok("root", &["pkill", "-KILL", "-u", "alice", "-x", "dbus-daemon"])?;
-    let ran = World::finish(create).expect(7)?;
+    let ran = create.finish().expect(7)?;
     ran.says("the connection to your systemd user manager was lost")?;
     ran.says("the next devbox-ctl command that changes something finishes it")?;
     // The next command that changes something, whatever it is, finishes it.
@@ -100,7 +100,7 @@ fn full_disk(world: &World) -> Outcome {
 
 fn one_name(world: &World) -> Outcome {
     let racers: Vec<_> = (0..20).map(|_| world.spawn("alice", &["devbox-ctl", "create", "abc"])).collect();
-    let codes: Vec<i32> = racers.into_iter().map(|r| World::finish(r).code).collect();
+    let codes: Vec<i32> = racers.into_iter().map(|r| r.finish().code).collect();
     let won = codes.iter().filter(|c| **c == 0).count();
     ensure(won == 1 && codes.iter().all(|c| matches!(c, 0 | 2)), &format!("{codes:?}"))?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
@@ -111,7 +111,7 @@ fn many_names(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 12\n");
     let racers: Vec<_> =
         (0..20).map(|n| world.spawn("alice", &["devbox-ctl", "create", &format!("box-{n}")])).collect();
-    let codes: Vec<i32> = racers.into_iter().map(|r| World::finish(r).code).collect();
+    let codes: Vec<i32> = racers.into_iter().map(|r| r.finish().code).collect();
     let won = codes.iter().filter(|c| **c == 0).count();
     ensure(
         won == 12 && codes.iter().all(|c| matches!(c, 0 | 3)),
@@ -165,7 +165,7 @@ fn held_lock(world: &World) -> Outcome {
     ensure(begun.elapsed() < Duration::from_secs(1), "reading does not wait")?;
     world.ctl(&["stop", "abc"]).expect(0)?;
     ensure(begun.elapsed() > Duration::from_secs(1), "changing waits")?;
-    World::finish(holder).expect(0).map(drop)
+    holder.finish().expect(0).map(drop)
 }
 
 fn leftovers(world: &World) -> Outcome {

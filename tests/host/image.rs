@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::world::{Outcome, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: Tests = &[
     ("image::the_tools_are_there", tools),
     ("image::sudo_and_packages", sudo),
     ("image::a_crashed_service_comes_back", supervision),
@@ -39,7 +39,7 @@ fn supervision(world: &World) -> Outcome {
     let shell = world.spawn("alice", &["devbox-ctl", "exec", "abc", "--", "sh", "-c", "echo in; exec sleep 5"]);
     let script = "old=$(s6-svstat -o pid /run/s6/sshd) && kill -9 $old && s6-svwait -r -t 5000 /run/s6/sshd; s6-svwait -u -t 5000 /run/s6/sshd && new=$(s6-svstat -o pid /run/s6/sshd) && test $new != $old && echo restarted";
     let ran = world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", script]);
-    let shell = World::finish(shell).expect(0)?;
+    let shell = shell.finish().expect(0)?;
     ensure(shell.out == "in\n", "the shell went on")?;
     ran.expect(0)?.says("restarted")?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;

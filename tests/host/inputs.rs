@@ -2,9 +2,9 @@
 
 use libtest_mimic::Failed;
 
-use super::world::{Outcome, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: Tests = &[
     ("inputs::names", names),
     ("inputs::sizes", sizes),
     ("inputs::environment", environment),

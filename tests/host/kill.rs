@@ -3,9 +3,9 @@
 //! strace(1) delivers the signal when the command is about to make its n-th such call; n grows until the command
 //! comes through unharmed, so that every step is met, whichever there are.
 
-use super::world::{Outcome, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: Tests = &[
     ("kill::create_killed_at_every_step", create_killed),
     ("kill::create_interrupted_at_every_step", create_interrupted),
     ("kill::destroy_killed_at_every_step", destroy_killed),

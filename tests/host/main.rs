@@ -8,6 +8,7 @@ mod faults;
 mod image;
 mod inputs;
 mod kill;
+mod lab;
 mod reboot;
 mod units;
 mod world;
@@ -18,21 +19,26 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Trial};
 use world::World;
 
-/// A test and its name.
-type Test = (&'static str, fn(&World) -> world::Outcome);
-
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One host, and a few of them stop it.
     arguments.test_threads = Some(1);
     let here = std::env::var_os("DEVBOX_LAB").is_some();
     let world = (here && !arguments.list).then(|| Arc::new(World::boot()));
-    let tests: Vec<Test> =
-        [inputs::TESTS, commands::TESTS, units::TESTS, image::TESTS, faults::TESTS, kill::TESTS, reboot::TESTS]
-            .concat();
-    let trials = tests
+    let rooms = [
+        inputs::TESTS,
+        commands::TESTS,
+        units::TESTS,
+        image::TESTS,
+        faults::TESTS,
+        lab::TESTS,
+        kill::TESTS,
+        reboot::TESTS,
+    ];
+    let trials = rooms
         .into_iter()
-        .map(|(name, test)| {
+        .flatten()
+        .map(|&(name, test)| {
             let world = world.clone();
             Trial::test(name, move || {
                 let world = world.ok_or("no lab host")?;

@@ -1,8 +1,8 @@
 //! The host goes down and comes back.
 
-use super::world::{Outcome, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[("reboot::boxes_are_as_their_owners_left_them", reboot)];
+pub(crate) const TESTS: Tests = &[("reboot::boxes_are_as_their_owners_left_them", reboot)];
 
 fn reboot(world: &World) -> Outcome {
     world.ctl(&["create", "runs"]).expect(0)?;

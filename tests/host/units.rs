@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::world::{Outcome, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: &[(&str, fn(&World) -> Outcome)] = &[
+pub(crate) const TESTS: Tests = &[
     ("units::golden_cases_pass_the_real_generator", golden),
     ("units::limits_are_set_on_the_unit", limits),
     ("units::odd_paths_are_mounted_as_they_are", odd_paths),

@@ -11,10 +11,30 @@ use xtask::lab::Host;
 
 pub(crate) type Outcome = Result<(), Failed>;
 
+/// A room's tests and their names.
+pub(crate) type Tests = &'static [(&'static str, fn(&World) -> Outcome)];
+
 /// A booted host with the box image and the program under test.
 pub(crate) struct World {
     host: Mutex<Host>,
     root: PathBuf,
+}
+
+/// A command at work; ended with the test that began it.
+pub(crate) struct Running(Option<std::process::Child>);
+
+impl Running {
+    pub(crate) fn finish(mut self) -> Ran {
+        Ran::of(self.0.take().expect("a child").wait_with_output().expect("its end"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+    }
 }
 
 /// How a command ended.
@@ -92,12 +112,10 @@ impl World {
         self.run("alice", &[&["devbox-ctl"], arguments].concat())
     }
 
-    pub(crate) fn spawn(&self, user: &str, argv: &[&str]) -> std::process::Child {
-        self.command(user, argv).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a command in the host")
-    }
-
-    pub(crate) fn finish(child: std::process::Child) -> Ran {
-        Ran::of(child.wait_with_output().expect("its end"))
+    pub(crate) fn spawn(&self, user: &str, argv: &[&str]) -> Running {
+        let mut command = self.command(user, argv);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a command in the host");
+        Running(Some(child))
     }
 
     /// A path of the host, from outside.

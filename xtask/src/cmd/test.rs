@@ -30,7 +30,8 @@ pub(crate) fn run(args: &Test) -> Result<()> {
     if let Some(filter) = &args.filter {
         command.args(["--", filter]);
     }
-    command.env("DEVBOX_LAB", "1").env("DEVBOX_BIN", binary);
+    let me = std::env::current_exe().context("cannot find this program")?;
+    command.env("DEVBOX_LAB", "1").env("DEVBOX_BIN", binary).env("DEVBOX_XTASK", me);
     if !tools::is_root() {
         eprintln!("The tests on a real host need root: cargo runs the test programs through sudo.");
         command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo --preserve-env");
