@@ -2,7 +2,7 @@
 
 use super::error::Failure;
 use super::output::Output;
-use super::session::{Session, each, names};
+use super::session::{Names, each};
 use super::start::{loaded, whole};
 use crate::plan;
 
@@ -10,16 +10,14 @@ use crate::plan;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  devbox-ctl restart my-project")]
 pub(super) struct Args {
-    #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    #[command(flatten)]
+    names: Names,
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
-    let names = names(&args.names)?;
-    let session = Session::begin(out)?;
-    each(&names, out, |name| {
-        let entry = whole(&session, name)?;
-        session.apply(&plan::restart(name, loaded(&session, &entry)?), None)?;
+    each(&args.names, out, |session, name| {
+        let entry = whole(session, name)?;
+        session.apply(&plan::restart(name, loaded(session, &entry)?), None)?;
         out.remark(&format!("{name} is running"));
         Ok(())
     })

@@ -56,20 +56,25 @@ impl Session {
     }
 }
 
-/// Every name is judged before anything is done to any box.
-pub(super) fn names(typed: &[String]) -> Result<Vec<BoxName>, Failure> {
-    typed.iter().map(|name| name.parse().map_err(Failure::from)).collect()
+/// The boxes a verb is for.
+#[derive(Debug, clap::Args)]
+pub(super) struct Names {
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
 }
 
-/// All are tried; the first failure is the command's, the others are told on the way.
+/// Runs a verb on each of its boxes. Every name is judged before anything is done to any box; then all are tried, and
+/// the first failure is the command's, the others are told on the way.
 pub(super) fn each(
-    names: &[BoxName],
+    typed: &Names,
     out: Output,
-    act: impl Fn(&BoxName) -> Result<(), Failure>,
+    act: impl Fn(&Session, &BoxName) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let names: Vec<BoxName> = typed.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let session = Session::begin(out)?;
     let mut first = Ok(());
-    for name in names {
-        match act(name) {
+    for name in &names {
+        match act(&session, name) {
             Err(failure) if first.is_ok() => first = Err(failure),
             Err(failure) if !out.json => super::output::error_text(&failure.text()),
             _ => {}

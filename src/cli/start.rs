@@ -2,7 +2,7 @@
 
 use super::error::{Failure, Kind};
 use super::output::Output;
-use super::session::{Session, each, names};
+use super::session::{Names, Session, each};
 use super::view::State;
 use crate::host::{Entry, Pending};
 use crate::plan;
@@ -13,15 +13,13 @@ use crate::spec::BoxName;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  devbox-ctl start api web")]
 pub(super) struct Args {
-    #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    #[command(flatten)]
+    names: Names,
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
-    let names = names(&args.names)?;
-    let session = Session::begin(out)?;
-    each(&names, out, |name| {
-        let entry = whole(&session, name)?;
+    each(&args.names, out, |session, name| {
+        let entry = whole(session, name)?;
         let unit = quadlet::names::service(name);
         let units = session.host.systemd.states(&unit)?;
         // One that is starting is waited for: systemd joins both jobs.
@@ -29,7 +27,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
             return Err(Failure::new(Kind::AlreadySo, format!("{name} is running already"))
                 .hint(format!("`devbox-ctl restart {name}` starts it anew")));
         }
-        session.apply(&plan::start(name, loaded(&session, &entry)?, entry.stopped.is_some()), None)?;
+        session.apply(&plan::start(name, loaded(session, &entry)?, entry.stopped.is_some()), None)?;
         out.remark(&format!("{name} is running"));
         Ok(())
     })

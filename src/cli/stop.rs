@@ -2,7 +2,7 @@
 
 use super::error::{Failure, Kind};
 use super::output::Output;
-use super::session::{Session, each, names};
+use super::session::{Names, each};
 use super::view::State;
 use crate::plan;
 use crate::quadlet;
@@ -11,14 +11,12 @@ use crate::quadlet;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  devbox-ctl stop my-project")]
 pub(super) struct Args {
-    #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    #[command(flatten)]
+    names: Names,
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
-    let names = names(&args.names)?;
-    let session = Session::begin(out)?;
-    each(&names, out, |name| {
+    each(&args.names, out, |session, name| {
         let entry = session.entry(name)?;
         let unit = quadlet::names::service(name);
         let units = session.host.systemd.states(&unit)?;
