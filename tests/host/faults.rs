@@ -17,6 +17,9 @@ pub(crate) const TESTS: Tests = &[
     ("faults::killed_podman_leftovers", leftovers),
 ];
 
+/// It never says that it is ready, and goes when it is told to.
+const MUTE: &str = r#"["perl","-e","$SIG{TERM}=sub{exit};sleep 1 while 1"]"#;
+
 /// An image like the box's, with another main program.
 fn image(world: &World, name: &str, program: &str) -> Outcome {
     let script = format!(
@@ -36,7 +39,7 @@ fn crash(world: &World) -> Outcome {
 }
 
 fn never_ready(world: &World) -> Outcome {
-    image(world, "mute:1", r#"["sleep","1000"]"#)?;
+    image(world, "mute:1", MUTE)?;
     let own = include_str!("../../quadlet-templates/box.container")
         .replace("TimeoutStartSec=120", "TimeoutStartSec=2")
         .replace("TimeoutStopSec=30", "TimeoutStopSec=2");
@@ -53,7 +56,7 @@ fn wait_for_start(world: &World, unit: &str) -> Outcome {
 }
 
 fn ctrl_c(world: &World) -> Outcome {
-    image(world, "mute:1", r#"["sleep","1000"]"#)?;
+    image(world, "mute:1", MUTE)?;
     for signal in ["INT", "TERM"] {
         let name = format!("sig-{}", signal.to_lowercase());
         let create = world.spawn("alice", &["devbox-ctl", "create", &name, "--image", "localhost/mute:1"]);
@@ -66,7 +69,7 @@ fn ctrl_c(world: &World) -> Outcome {
 }
 
 fn bus_lost(world: &World) -> Outcome {
-    image(world, "mute:1", r#"["sleep","1000"]"#)?;
+    image(world, "mute:1", MUTE)?;
     let create = world.spawn("alice", &["devbox-ctl", "create", "bus-lost", "--image", "localhost/mute:1"]);
     wait_for_start(world, "devbox-bus-lost.service")?;
     world.ok("root", &["pkill", "-KILL", "-u", "alice", "-x", "dbus-daemon"])?;
