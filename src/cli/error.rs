@@ -217,6 +217,7 @@ impl From<HostError> for Failure {
             HostError::Busy { .. } => {
                 failure(Kind::TimedOut).hint("wait for it, or look for it with `pgrep -u $USER -a devbox-ctl`")
             }
+            HostError::Gone { .. } => failure(Kind::NoSuchBox).hint("`devbox-ctl list` shows yours"),
             HostError::Interrupted => failure(Kind::Interrupted),
             HostError::PodmanMissing => failure(Kind::Backend).hint("an administrator can install podman 5.4 or newer"),
             HostError::PodmanOld { .. } => failure(Kind::Backend).hint("an administrator can install a newer podman"),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::lock::BoxLock;
 use super::systemd::{Job, JobEnd, Systemd};
-use super::{Account, HostError, Interrupts, files, generator, journal, podman};
-use crate::plan::{Plan, Step};
+use super::{Account, HostError, Interrupts, Pending, files, generator, journal, podman, registry};
+use crate::plan::{Plan, Step, Verb};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
@@ -53,6 +53,11 @@ impl Host {
         let mut lock = None;
         if plan.files.is_empty() {
             lock = Some(BoxLock::take(&folder, plan.name.as_str(), &self.interrupts).map_err(whole)?);
+            // A destroy died while this waited for it: what it began is finished first, by the next command.
+            let pending = registry::entry(&self.account, &plan.name).and_then(|e| e.pending);
+            if plan.verb != Verb::Destroy && matches!(pending, Some(Pending::Destroy { .. })) {
+                return Err(whole(HostError::Gone { what: plan.name.to_string() }));
+            }
         }
         for step in &plan.steps {
             progress(&step.describe(&plan.name));

@@ -19,6 +19,8 @@ pub enum HostError {
     Timeout { unit: String, seconds: u64 },
     #[error("another devbox-ctl of yours has been at work on {what} for {seconds} s")]
     Busy { what: String, seconds: u64 },
+    #[error("{what} was destroyed meanwhile")]
+    Gone { what: String },
     #[error("interrupted")]
     Interrupted,
     #[error("podman is not installed, or not on your PATH")]

@@ -1,7 +1,9 @@
 //! Locks over folders: the account's for admission, a box's for what is done to it. The kernel drops them with the
 //! process that held them, however it ended.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +33,16 @@ impl AccountLock {
 impl BoxLock {
     pub(super) fn take(folder: &Path, what: &str, interrupts: &Interrupts) -> Result<Self, HostError> {
         // As long as a start may take.
-        take(folder, what, Duration::from_secs(150), interrupts).map(Self)
+        let file = match take(folder, what, Duration::from_secs(150), interrupts) {
+            Err(HostError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Err(gone(what)),
+            other => other?,
+        };
+        // While this waited, the box may have been destroyed, and another made in its place.
+        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        match (file.metadata(), folder.symlink_metadata()) {
+            (Ok(held), Ok(there)) if same(&held, &there) => Ok(Self(file)),
+            _ => Err(gone(what)),
+        }
     }
 
     /// `None` when somebody has it.
@@ -39,6 +50,10 @@ impl BoxLock {
         let file = File::open(folder).ok()?;
         file.try_lock().ok().map(|()| Self(file))
     }
+}
+
+fn gone(what: &str) -> HostError {
+    HostError::Gone { what: what.to_owned() }
 }
 
 fn take(folder: &Path, what: &str, patience: Duration, interrupts: &Interrupts) -> Result<File, HostError> {

@@ -45,6 +45,8 @@ pub fn recover(host: &Host) -> Result<Vec<Recovered>, HostError> {
                 let plan = plan::resume_destroy(&name, &keep_volumes);
                 found.push(match host.apply(&plan, None, &|_| {}) {
                     Ok(()) => Recovered::Destroyed(name),
+                    // Another command finished it first.
+                    Err(Applied { cause, .. }) if matches!(*cause, HostError::Gone { .. }) => continue,
                     Err(Applied { cause, .. }) => Recovered::Stuck(name, *cause),
                 });
             }

@@ -7,11 +7,14 @@ use super::world::{Outcome, Tests, World, ensure};
 pub(crate) const TESTS: Tests = &[
     ("faults::a_box_that_crashes_at_start", crash),
     ("faults::a_box_that_is_never_ready", never_ready),
+    ("faults::progress_shows_after_a_second_on_a_terminal", slow),
     ("faults::ctrl_c_while_starting", ctrl_c),
     ("faults::the_bus_is_lost", bus_lost),
     ("faults::the_disk_is_full", full_disk),
     ("faults::twenty_creates_of_one_name", one_name),
     ("faults::twenty_creates_of_twenty_names", many_names),
+    ("faults::ten_destroys_of_one_box", many_destroys),
+    ("faults::create_and_destroy_without_pause", churn),
     ("faults::folders_edited_by_hand", edited),
     ("faults::a_lock_is_held", held_lock),
     ("faults::killed_podman_leftovers", leftovers),
@@ -46,6 +49,17 @@ fn never_ready(world: &World) -> Outcome {
     world.write("/etc/devbox/quadlet-templates/box.container", &own);
     world.ctl(&["create", "abc", "--image", "localhost/mute:1"]).expect(13)?;
     world.expect_clean()
+}
+
+fn slow(world: &World) -> Outcome {
+    image(world, "slow:1", r#"["sh","-c","sleep 2; exec /usr/libexec/devbox/init"]"#)?;
+    let create = "devbox-ctl create slow --image localhost/slow:1";
+    let typed = ["env", "TERM=xterm", "script", "-qec", create, "/dev/null"];
+    let ran = world.run("alice", &typed).expect(0)?;
+    ran.says("start devbox-slow.service and wait until it is ready (1s)")?;
+    ran.says("slow is ready (2.")?;
+    // Without a terminal, or when told to be quiet, nothing moves.
+    world.ctl(&["restart", "slow"]).expect(0).and_then(|ran| ensure(ran.err.is_empty(), &ran.err))
 }
 
 /// Waits for an event of the journal, not for a time. The unit's name is used once on this host, so that the event is
@@ -123,6 +137,31 @@ fn many_names(world: &World) -> Outcome {
     )?;
     let list = world.ctl(&["list", "--json", "--state", "running"]).expect(0)?.json()?;
     ensure(list.as_array().is_some_and(|l| l.len() == 12), "all that were admitted run")
+}
+
+fn many_destroys(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let racers: Vec<_> = (0..10).map(|_| world.spawn("alice", &["devbox-ctl", "destroy", "--yes", "abc"])).collect();
+    let ended: Vec<_> = racers.into_iter().map(super::world::Running::finish).collect();
+    let codes: Vec<i32> = ended.iter().map(|ran| ran.code).collect();
+    ensure(codes.contains(&0) && codes.iter().all(|c| matches!(c, 0 | 10)), &format!("{ended:#?}"))?;
+    ensure(ended.iter().all(|ran| !ran.err.contains("still fails")), &format!("{ended:#?}"))?;
+    world.expect_clean()
+}
+
+/// Each of them may come too early or too late, but none may act on another's box or leave half of one.
+fn churn(world: &World) -> Outcome {
+    let verbs = [&["create", "abc"][..], &["destroy", "--yes", "abc"], &["start", "abc"], &["stop", "abc"]];
+    let racers: Vec<_> =
+        (0..24).map(|n| world.spawn("alice", &[&["devbox-ctl"], verbs[n % verbs.len()]].concat())).collect();
+    for racer in racers {
+        let ran = racer.finish();
+        ensure(matches!(ran.code, 0 | 2 | 10 | 12), &format!("{ran:#?}"))?;
+    }
+    world.ctl(&["list"]).expect(0)?;
+    let last = world.ctl(&["destroy", "--yes", "abc"]);
+    ensure(matches!(last.code, 0 | 10), &format!("{last:#?}"))?;
+    world.expect_clean()
 }
 
 fn edited(world: &World) -> Outcome {
