@@ -79,8 +79,10 @@ pub fn entry(account: &Account, name: &BoxName) -> Option<Entry> {
 fn read(name: BoxName, folder: PathBuf) -> Entry {
     let text = |file: &str| files::read(&folder.join(file));
     // A mark that cannot be read is still a mark: the unit's condition sees only that it is there.
-    let stopped =
-        text(names::STOPPED_FILE).transpose().map(|t| t.ok().and_then(|t| toml::from_str(&t).ok()).unwrap_or_default());
+    let plain = |mark: StopMark| StopMark { why: mark.why.as_deref().map(podman::printable), ..mark };
+    let stopped = text(names::STOPPED_FILE)
+        .transpose()
+        .map(|t| t.ok().and_then(|t| toml::from_str(&t).ok()).map(plain).unwrap_or_default());
     // An operation that cannot be read must not be finished.
     let pending = text(names::PENDING_FILE).ok().flatten().and_then(|t| toml::from_str(&t).ok());
     let spec = spec(&name, &folder);

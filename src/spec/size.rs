@@ -1,5 +1,6 @@
 //! Processor shares and memory sizes, as the contract writes them.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,9 +12,32 @@ use super::serde_by_text;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cpu(u32);
 
-/// Memory in bytes, 64M or more, kept as a whole number of mebibytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Memory(u64);
+/// Memory, 64M or more, shown in the unit it was given in. `2048M` and `2G` are equal.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    bytes: u64,
+    in_gibibytes: bool,
+}
+
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Memory {}
+
+impl PartialOrd for Memory {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Memory {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes.cmp(&other.bytes)
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
@@ -99,10 +123,11 @@ impl<'de> Deserialize<'de> for Cpu {
 }
 
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 
 impl Memory {
     pub fn bytes(self) -> u64 {
-        self.0
+        self.bytes
     }
 }
 
@@ -111,9 +136,9 @@ impl FromStr for Memory {
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let form = || SizeError::MemoryForm(text.to_owned());
-        let (number, unit) = match text.as_bytes().last() {
-            Some(b'M') => (&text[..text.len() - 1], MIB),
-            Some(b'G') => (&text[..text.len() - 1], MIB << 10),
+        let (number, unit) = match (text.strip_suffix('M'), text.strip_suffix('G')) {
+            (Some(number), _) => (number, MIB),
+            (_, Some(number)) => (number, GIB),
             _ => return Err(form()),
         };
         if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
@@ -129,14 +154,17 @@ impl FromStr for Memory {
         if bytes < 64 * MIB {
             return Err(SizeError::MemorySmall(text.to_owned()));
         }
-        Ok(Self(bytes))
+        if number.starts_with('0') {
+            return Err(form());
+        }
+        Ok(Self { bytes, in_gibibytes: unit == GIB })
     }
 }
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mib = self.0 / MIB;
-        if mib.is_multiple_of(1024) { f.pad(&format!("{}G", mib / 1024)) } else { f.pad(&format!("{mib}M")) }
+        let (unit, letter) = if self.in_gibibytes { (GIB, 'G') } else { (MIB, 'M') };
+        f.pad(&format!("{}{letter}", self.bytes / unit))
     }
 }
 
@@ -171,14 +199,27 @@ mod tests {
             ("64M", 64 * MIB, "64M"),
             ("512M", 512 * MIB, "512M"),
             ("4G", 4096 * MIB, "4G"),
-            ("2048M", 2048 * MIB, "2G"),
+            ("2048M", 2048 * MIB, "2048M"),
         ] {
             let memory: Memory = text.parse().unwrap();
             assert_eq!((memory.bytes(), memory.to_string().as_str()), (bytes, shown));
         }
-        for bad in
-            ["0", "63M", "5X", "-1", "1e9G", "", "G", "4g", "4GB", "4 G", "99999999999999G", "4194304000G", "\u{663}G"]
-        {
+        for bad in [
+            "0",
+            "63M",
+            "5X",
+            "-1",
+            "1e9G",
+            "",
+            "G",
+            "4g",
+            "4GB",
+            "4 G",
+            "99999999999999G",
+            "0064M",
+            "4194304000G",
+            "\u{663}G",
+        ] {
             assert!(bad.parse::<Memory>().is_err(), "{bad:?}");
         }
     }
@@ -188,7 +229,7 @@ mod tests {
         fn what_is_shown_is_read_back(millis in 100_u32..=64_000, mib in 64_u64..=1 << 30) {
             let cpu = Cpu(millis);
             prop_assert_eq!(cpu.to_string().parse::<Cpu>(), Ok(cpu));
-            let memory = Memory(mib * MIB);
+            let memory = Memory { bytes: mib * MIB, in_gibibytes: false };
             prop_assert_eq!(memory.to_string().parse::<Memory>(), Ok(memory));
         }
         #[test]
