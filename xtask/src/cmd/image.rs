@@ -6,7 +6,7 @@ use xtask::image;
 
 #[derive(Debug, Args)]
 pub(crate) struct Image {
-    /// Build with this machine's podman on this base, such as docker.io/library/debian:trixie-slim
+    /// Build with this machine's podman on this base, such as debian:trixie-slim
     #[arg(long)]
     base: Option<String>,
 }

@@ -18,7 +18,7 @@ pub(crate) struct Try {
     #[arg(long)]
     here: bool,
     /// What --here builds the box image from
-    #[arg(long, default_value = "docker.io/library/debian:trixie-slim", requires = "here")]
+    #[arg(long, default_value = "debian:trixie-slim", requires = "here")]
     base: String,
 }
 
