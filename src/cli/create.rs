@@ -47,15 +47,15 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let begun = Instant::now();
     // What was typed is judged before the host is looked at.
     let asked = Asked::parse(args)?;
-    let session = Session::begin(out)?;
+    let session = if args.dry_run { Session::look(out)? } else { Session::begin(out)? };
     let settings = host::settings()?;
     let spec = asked.into_spec(&settings, &session.host.account.user);
-    let lock = AccountLock::take(&session.host.account, &session.host.interrupts)?;
-    let plan = decide(&session, &settings, &spec, !args.no_start)?;
     if args.dry_run {
-        print_plan(&plan, out);
+        print_plan(&decide(&session, &settings, &spec, !args.no_start)?, out);
         return Ok(());
     }
+    let lock = AccountLock::take(&session.host.account, &session.host.interrupts)?;
+    let plan = decide(&session, &settings, &spec, !args.no_start)?;
     session.apply(&plan, Some(lock))?;
     ssh_config::refresh(&session.host.account);
     show(&session, &spec, begun, args.no_start)

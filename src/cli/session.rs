@@ -19,18 +19,22 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, and finishes what was cut short.
-    pub(super) fn begin(out: Output) -> Result<Self, Failure> {
+    /// Connects, and changes nothing: for a dry run.
+    pub(super) fn look(out: Output) -> Result<Self, Failure> {
         let interrupts = Interrupts::catch();
         let account = Account::current()?;
         let systemd = Systemd::connect(&account)?;
-        let host = Host { account, systemd, interrupts };
-        let mut destroyed = Vec::new();
-        for found in recover(&host)? {
+        Ok(Self { host: Host { account, systemd, interrupts }, out, destroyed: Vec::new() })
+    }
+
+    /// Connects, and finishes what was cut short.
+    pub(super) fn begin(out: Output) -> Result<Self, Failure> {
+        let mut session = Self::look(out)?;
+        for found in recover(&session.host)? {
             match found {
                 Recovered::Destroyed(name) => {
                     out.warning(&format!("destroying {name} had been cut short; it is finished now"));
-                    destroyed.push(name);
+                    session.destroyed.push(name);
                 }
                 Recovered::Created(name) => out.warning(&format!(
                     "creating {name} had been cut short; it is not started: `devbox-ctl start {name}` or `devbox-ctl destroy {name}`"
@@ -40,7 +44,7 @@ impl Session {
                 }
             }
         }
-        Ok(Self { host, out, destroyed })
+        Ok(session)
     }
 
     /// The box of this name.

@@ -79,6 +79,14 @@ fn dry_run(world: &World) -> Outcome {
     ran.says("1. write the units of abc")?;
     let plan = world.ctl(&["create", "abc", "--dry-run", "--json"]).expect(0)?.json()?;
     ensure(plan["steps"][0]["do"] == "publish" && plan["undo"].is_array(), &plan.to_string())?;
+    // Not even a folder, for someone who never had a box; and nothing is finished that was cut short.
+    world.run("carol", &["devbox-ctl", "create", "abc", "--dry-run"]).expect(0)?;
+    ensure(!world.path("/home/carol/.config/containers").exists(), "a folder was made")?;
+    world.ctl(&["create", "half"]).expect(0)?;
+    world.write("/home/alice/.config/containers/systemd/devbox/half/pending", "operation = \"destroy\"\n");
+    world.ctl(&["create", "abc", "--dry-run"]).expect(0)?;
+    world.ctl(&["exec", "half", "--", "true"]).expect(0)?;
+    world.ctl(&["stop", "half"]).expect(10)?.says("destroying half had been cut short; it is finished now")?;
     world.expect_clean()
 }
 
