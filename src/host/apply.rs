@@ -40,12 +40,28 @@ pub struct Applied {
 }
 
 impl Host {
-    /// Carries out a plan on a box, which stays locked meanwhile. `Publish` holds `admission` until the folder is there.
+    /// Finishes a destruction that an earlier command was cut short in, if it still is as `found`.
+    pub(super) fn resume(&self, plan: &Plan, found: &Pending) -> Result<(), Applied> {
+        self.carry_out(plan, None, &|_| {}, Some(found))
+    }
+
+    /// Carries out a plan, as a verb asked for it.
     pub fn apply(
         &self,
         plan: &Plan,
         admission: Option<super::AccountLock>,
         progress: Progress<'_>,
+    ) -> Result<(), Applied> {
+        self.carry_out(plan, admission, progress, None)
+    }
+
+    /// Carries out a plan on a box, which stays locked meanwhile. `Publish` holds `admission` until the folder is there.
+    fn carry_out(
+        &self,
+        plan: &Plan,
+        admission: Option<super::AccountLock>,
+        progress: Progress<'_>,
+        resumed: Option<&Pending>,
     ) -> Result<(), Applied> {
         let folder = self.account.folder(&plan.name);
         let whole = |cause: HostError| Applied { cause: Box::new(cause), undo_failed: None, undone: false };
@@ -56,6 +72,11 @@ impl Host {
             // A destroy died while this waited for it: what it began is finished first, by the next command.
             let pending = registry::entry(&self.account, &plan.name).and_then(|e| e.pending);
             if plan.verb != Verb::Destroy && matches!(pending, Some(Pending::Destroy { .. })) {
+                return Err(whole(HostError::Gone { what: plan.name.to_string() }));
+            }
+            // A destroy that was found cut short may be finished, and the name be another box's, by the time this has
+            // the lock: without the same mark it is not the box that was to go.
+            if resumed.is_some() && pending.as_ref() != resumed {
                 return Err(whole(HostError::Gone { what: plan.name.to_string() }));
             }
         }
@@ -185,6 +206,12 @@ pub(super) fn sweep(account: &Account) -> Result<Vec<(BoxName, PathBuf)>, HostEr
     let stage = account.stage();
     let mut withdrawn = Vec::new();
     for path in files::names_in(&stage).map_err(HostError::io("reading", &stage))? {
+        // Whatever else lies there is none of ours; opening a FIFO would wait for ever.
+        let named = path.file_name().and_then(|n| n.to_str());
+        let ours = named.is_some_and(|n| n.starts_with("making-") || n.starts_with("gone-"));
+        if !ours || !path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+            continue;
+        }
         if File::open(&path).is_ok_and(|f| f.try_lock().is_err()) {
             continue;
         }

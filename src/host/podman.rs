@@ -73,7 +73,11 @@ pub fn has_image(account: &Account, image: &ImageRef) -> Result<bool, HostError>
 pub fn has_foreign_container(account: &Account, name: &BoxName) -> Result<bool, HostError> {
     let wanted = names::container(name);
     let listed = account.store().is_some_and(|store| {
-        stored(&store.join("overlay-containers/containers.json")).iter().any(|c| c.names.contains(&wanted))
+        // Those started with --rm are in a list of their own.
+        ["containers.json", "volatile-containers.json"]
+            .iter()
+            .flat_map(|list| stored(&store.join("overlay-containers").join(list)))
+            .any(|c| c.names.contains(&wanted))
     });
     if !listed {
         return Ok(false);

@@ -41,9 +41,9 @@ pub fn recover(host: &Host) -> Result<Vec<Recovered>, HostError> {
                 super::files::remove(&entry.folder.join(names::PENDING_FILE))?;
             }
             Some(Pending::Create) => found.push(Recovered::Created(name)),
-            Some(Pending::Destroy { keep_volumes }) => {
-                let plan = plan::resume_destroy(&name, &keep_volumes);
-                found.push(match host.apply(&plan, None, &|_| {}) {
+            Some(ref found_mark @ Pending::Destroy { ref keep_volumes }) => {
+                let plan = plan::resume_destroy(&name, keep_volumes);
+                found.push(match host.resume(&plan, found_mark) {
                     Ok(()) => Recovered::Destroyed(name),
                     // Another command finished it first.
                     Err(Applied { cause, .. }) if matches!(*cause, HostError::Gone { .. }) => continue,

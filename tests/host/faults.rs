@@ -15,6 +15,8 @@ pub(crate) const TESTS: Tests = &[
     ("faults::twenty_creates_of_twenty_names", many_names),
     ("faults::ten_destroys_of_one_box", many_destroys),
     ("faults::create_and_destroy_without_pause", churn),
+    ("faults::strangers_in_the_stage", stage_strangers),
+    ("faults::a_running_container_of_the_name_is_left_alone", running_stranger),
     ("faults::folders_edited_by_hand", edited),
     ("faults::a_lock_is_held", held_lock),
     ("faults::killed_podman_leftovers", leftovers),
@@ -161,6 +163,26 @@ fn churn(world: &World) -> Outcome {
     world.ctl(&["list"]).expect(0)?;
     let last = world.ctl(&["destroy", "--yes", "abc"]);
     ensure(matches!(last.code, 0 | 10), &format!("{last:#?}"))?;
+    world.expect_clean()
+}
+
+fn stage_strangers(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ok(
+        "alice",
+        &["sh", "-c", "cd .config/containers/devbox-stage; touch stray; mkfifo fifo making-fifo; mkdir other"],
+    )?;
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ok("alice", &["sh", "-c", "cd .config/containers/devbox-stage; rm stray fifo making-fifo; rmdir other"])?;
+    world.expect_clean()
+}
+
+fn running_stranger(world: &World) -> Outcome {
+    let run = ["podman", "run", "-d", "--rm", "--name", "devbox-abc", "localhost/devbox:latest"];
+    world.ok("alice", &run)?;
+    world.ctl(&["create", "abc"]).expect(2)?.says("a container devbox-abc that devbox-ctl did not make")?;
+    world.ok("alice", &["podman", "rm", "-f", "-v", "devbox-abc"])?;
     world.expect_clean()
 }
 
