@@ -30,8 +30,8 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
         create,
         plan::start(name, false, true),
         plan::stop(name),
-        plan::restart(name, true),
-        plan::destroy(name, false),
+        plan::restart(name, true, false),
+        plan::destroy(name, &[]),
     ];
     for plan in plans {
         plan::check(&plan).unwrap();

@@ -6,12 +6,12 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
 use super::ssh_config;
-use crate::host::{self, AccountLock, entries, observe};
+use crate::host::{self, entries, observe};
 use crate::plan::{self, CreateRequest, Plan};
 use crate::policy::limits::{self, Refusal, Request};
 use crate::quadlet::{self, names};
 use crate::settings::Settings;
-use crate::spec::{BoxName, BoxSpec, EnvVar, FORMAT, ImageRef, Mount};
+use crate::spec::{BoxName, BoxSpec, DevIs, EnvVar, FORMAT, ImageRef, Mount};
 
 /// Create a box and start it
 #[derive(Debug, clap::Args)]
@@ -47,17 +47,17 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let begun = Instant::now();
     // What was typed is judged before the host is looked at.
     let asked = Asked::parse(args)?;
-    let session = if args.dry_run { Session::look(out)? } else { Session::begin(out)? };
+    let session = if args.dry_run { Session::look(out)? } else { Session::begin(out, None)? };
     let settings = host::settings()?;
     let spec = asked.into_spec(&settings, &session.host.account.user);
     if args.dry_run {
-        print_plan(&decide(&session, &settings, &spec, !args.no_start)?, out);
+        print_plan(&decide(&session, &settings, spec.masked(), !args.no_start)?, out);
         return Ok(());
     }
-    let lock = AccountLock::take(&session.host.account, &session.host.interrupts)?;
-    let plan = decide(&session, &settings, &spec, !args.no_start)?;
-    session.apply(&plan, Some(lock))?;
-    ssh_config::refresh(&session.host.account);
+    let admission = session.host.admission(&spec.name)?;
+    let plan = decide(&session, &settings, spec.clone(), !args.no_start)?;
+    session.apply(&plan, admission.into())?;
+    ssh_config::refresh(&session.host);
     show(&session, &spec, begun, args.no_start)
 }
 
@@ -98,6 +98,7 @@ impl Asked {
             cpu: self.cpu.unwrap_or(owner.cpu),
             memory: self.memory.unwrap_or(owner.memory),
             created_at: host::now(),
+            dev: DevIs::Subordinate,
             env: self.env,
             mounts: self.mounts,
         }
@@ -105,9 +106,9 @@ impl Asked {
 }
 
 /// Everything that can refuse does so here, before anything is written.
-fn decide(session: &Session, settings: &Settings, spec: &BoxSpec, start: bool) -> Result<Plan, Failure> {
+fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, start: bool) -> Result<Plan, Failure> {
     let account = &session.host.account;
-    let held: Vec<BoxName> = entries(account)?.into_iter().map(|e| e.name).collect();
+    let held = host::box_names(account)?;
     let request = Request { owner: &account.user, name: &spec.name, cpu: spec.cpu, memory: spec.memory };
     limits::admit(request, &held, settings).map_err(|refusal| refused(session, refusal))?;
     for mount in &spec.mounts {
@@ -117,16 +118,28 @@ fn decide(session: &Session, settings: &Settings, spec: &BoxSpec, start: bool) -
             );
         }
     }
-    let observed = observe::observe(account, &session.host.systemd, spec)?;
+    let observed = observe::observe(&session.host, &spec)?;
     if let Some(clash) = observed.clash {
         return Err(Failure::new(Kind::Exists, format!("there is already {clash}"))
             .hint("nothing was changed; remove or rename that, or choose another name"));
     }
     if !observed.image {
-        return Err(no_image(spec));
+        return Err(no_image(&spec));
     }
-    let files = quadlet::render(spec, &host::templates()?)?;
+    spec.dev =
+        plan::dev_is(!spec.mounts.is_empty(), observed.kept_dev).ok_or_else(|| kept_without_mounts(&spec.name))?;
+    let files = quadlet::render(&spec, &host::templates()?)?;
     Ok(plan::create(CreateRequest { name: &spec.name, files, start, volumes_there: &observed.own_volumes }))
+}
+
+fn kept_without_mounts(name: &BoxName) -> Failure {
+    Failure::new(
+        Kind::InvalidInput,
+        format!("the kept data of {name} is of a box without mounts, and cannot be read in one with mounts"),
+    )
+    .hint(format!(
+        "`devbox-ctl create {name}` without `--mount` has the data again; choose another name for a box with mounts"
+    ))
 }
 
 fn no_image(spec: &BoxSpec) -> Failure {
@@ -177,7 +190,7 @@ fn print_plan(plan: &Plan, out: Output) {
 fn show(session: &Session, spec: &BoxSpec, begun: Instant, no_start: bool) -> Result<(), Failure> {
     let name = &spec.name;
     if session.out.json {
-        let entry = session.entry(name)?;
+        let entry = host::entry(&session.host.account, name).ok_or_else(|| Failure::no_such_box(name))?;
         output::json(&super::status::view(&session.host.account, &session.host.systemd, &entry)?);
     } else if no_start {
         session.out.remark(&format!("{name} is created, not started\n  start    devbox-ctl start {name}"));

@@ -4,8 +4,9 @@ use super::error::{Failure, Kind};
 use super::output::Output;
 use super::session::Session;
 use super::{ask, ssh_config};
-use crate::host::entry;
+use crate::host::{Account, Pending, entry};
 use crate::plan;
+use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// Delete a box and its data, after asking
@@ -28,25 +29,45 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
-    let session = Session::begin(out)?;
-    if session.destroyed.contains(&name) {
-        ssh_config::refresh(&session.host.account);
-        return Ok(());
-    }
-    entry(&session.host.account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
     if !args.yes {
-        let data = if args.keep_volume { "Its data is kept." } else { "Its data in /home/dev is deleted for good." };
-        match ask::yes(&format!("Destroy {name}? {data}")) {
-            Some(true) => {}
-            Some(false) => return Err(Failure::new(Kind::Interrupted, "not destroyed")),
-            None => {
-                return Err(Failure::new(Kind::InvalidInput, "destroy asks first, and there is no terminal to ask on")
-                    .hint(format!("`devbox-ctl destroy --yes {name}`")));
-            }
-        }
+        confirm(args, &name)?;
     }
-    session.apply(&plan::destroy(&name, args.keep_volume), None)?;
-    ssh_config::refresh(&session.host.account);
-    out.remark(&format!("{name} is destroyed{}", if args.keep_volume { "; its data is kept" } else { "" }));
+    // Its own destruction, should one have been cut short, is gone on with here, where it is known what to keep.
+    let session = Session::begin(out, Some(&name))?;
+    let held = session.hold(&name)?;
+    let mut keep = if args.keep_volume { names::volumes(&name).to_vec() } else { Vec::new() };
+    let kept_before = match &held.entry.pending {
+        Some(Pending::Destroy { keep_volumes }) => keep_volumes.clone(),
+        _ => Vec::new(),
+    };
+    keep.extend(kept_before.iter().filter(|v| !keep.contains(v)).cloned().collect::<Vec<_>>());
+    session.apply(&plan::destroy(&name, &keep), held.into()).map_err(|failure| half_done(&session, &name, failure))?;
+    ssh_config::refresh(&session.host);
+    out.remark(&match (keep.is_empty(), args.keep_volume) {
+        (true, _) => format!("{name} is destroyed"),
+        (false, true) => format!("{name} is destroyed; its data is kept"),
+        (false, false) => format!("{name} is destroyed; its data is kept, as the destroy before this one had said"),
+    });
     Ok(())
+}
+
+/// Asked before anything is connected to, and before signals are caught: Ctrl-C at the question just ends it.
+fn confirm(args: &Args, name: &BoxName) -> Result<(), Failure> {
+    entry(&Account::current()?, name).ok_or_else(|| Failure::no_such_box(name))?;
+    let data = if args.keep_volume { "Its data is kept." } else { "Its data in /home/dev is deleted for good." };
+    match ask::yes(&format!("Destroy {name}? {data}")) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(Kind::Interrupted, "not destroyed")),
+        None => Err(Failure::new(Kind::InvalidInput, "destroy asks first, and there is no terminal to ask on")
+            .hint(format!("`devbox-ctl destroy --yes {name}`"))),
+    }
+}
+
+fn half_done(session: &Session, name: &BoxName, failure: Failure) -> Failure {
+    match entry(&session.host.account, name).and_then(|e| e.pending) {
+        Some(Pending::Destroy { .. }) => {
+            failure.fact(format!("{name} is half destroyed; the next command that changes something goes on with it"))
+        }
+        _ => failure,
+    }
 }

@@ -206,7 +206,7 @@ impl From<HostError> for Failure {
                     "its units were edited or damaged; `devbox-ctl destroy --keep-volume NAME` and create it again";
                 Self { facts: why.clone(), ..failure(Kind::Backend) }.hint(hint)
             }
-            HostError::Job { unit, journal, result } => {
+            HostError::Job { unit, journal, result, .. } => {
                 let kind = if result == "timeout" { Kind::TimedOut } else { Kind::Backend };
                 Self { facts: journal.clone(), ..failure(kind) }
                     .hint(format!("`journalctl --user -u {unit}` has the whole story"))
@@ -227,6 +227,7 @@ impl From<HostError> for Failure {
                 .hint("nothing was changed; an administrator's template may be wrong (/etc/devbox/quadlet-templates)"),
             HostError::Taken(name) => Self::new(Kind::Exists, format!("there is already a box called {name}"))
                 .hint(format!("`devbox-ctl status {name}` shows it")),
+            HostError::Root => failure(Kind::NotAllowed).hint("run it as the box's owner"),
             HostError::NoAccount(_) => failure(Kind::Backend).hint("getent passwd does not know you"),
             HostError::Io { .. } => failure(Kind::Backend),
         }

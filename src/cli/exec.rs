@@ -7,8 +7,9 @@ use std::process::Command;
 use super::error::{Failure, Kind};
 use super::output::Output;
 use super::view::State;
+use crate::host::podman::{self, Podman};
 use crate::host::systemd::Systemd;
-use crate::host::{Account, entry, podman};
+use crate::host::{Account, entry};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
@@ -26,28 +27,32 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
-    running(&name)?;
+    let (_, podman) = running(&name)?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let user = if args.root { "root" } else { "dev" };
-    Err(replace(&podman::exec_arguments(&name, user, terminal, &args.command)))
+    Err(replace(&podman, &podman::exec_arguments(&name, user, terminal, &args.command)))
 }
 
 /// Fails unless the box is up: podman's own words for it are not kind.
-pub(super) fn running(name: &BoxName) -> Result<Account, Failure> {
+pub(super) fn running(name: &BoxName) -> Result<(Account, Podman), Failure> {
     let account = Account::current()?;
     entry(&account, name).ok_or_else(|| Failure::no_such_box(name))?;
     let unit = names::service(name);
-    let units = Systemd::connect(&account)?.states(&unit)?;
+    let systemd = Systemd::connect(&account)?;
+    let units = systemd.states(&unit)?;
     match State::of_unit(units.get(&unit)) {
-        State::Running => Ok(account),
+        State::Running => {
+            let podman = Podman::of(&account, &systemd)?;
+            Ok((account, podman))
+        }
         other => Err(Failure::new(Kind::AlreadySo, format!("{name} is {}", other.word()))
             .hint(format!("`devbox-ctl start {name}`"))),
     }
 }
 
 /// Becomes podman; returns only when that failed.
-pub(super) fn replace(arguments: &[String]) -> Failure {
+pub(super) fn replace(podman: &Podman, arguments: &[String]) -> Failure {
     tracing::debug!("podman {}", arguments.join(" "));
-    let error = Command::new("podman").args(arguments).exec();
+    let error = Command::new("podman").args(arguments).env_clear().envs(podman.environment()).exec();
     Failure::new(Kind::Backend, format!("podman cannot be run: {error}"))
 }

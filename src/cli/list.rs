@@ -115,7 +115,7 @@ mod tests {
 
     fn entry(name: &str, spec: Result<(), Trouble>) -> Entry {
         let toml = format!(
-            "format = 1\nname = \"{name}\"\nimage = \"localhost/devbox:latest\"\ncpu = 1.5\nmemory = \"4G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\n"
+            "format = 1\nname = \"{name}\"\nimage = \"localhost/devbox:latest\"\ncpu = 1.5\nmemory = \"4G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\ndev = \"subordinate\"\n"
         );
         Entry {
             name: name.parse().unwrap(),

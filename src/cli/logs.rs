@@ -1,10 +1,11 @@
 //! `logs NAME…`.
 
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::error::{Failure, Kind};
-use super::output::Output;
+use super::output::{self, Output};
 use crate::host::{Account, entry, journal};
 use crate::spec::BoxName;
 
@@ -39,7 +40,26 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
         boxes.push(name);
     }
     let arguments = journal::arguments(&boxes, args.follow, args.tail, args.since.as_deref(), args.timestamps);
-    // It replaces this process: its status is ours, and -f ends with Ctrl-C as anywhere.
-    let error = Command::new("journalctl").args(arguments).exec();
-    Err(Failure::new(Kind::Backend, format!("journalctl cannot be run: {error}")))
+    let mut command = Command::new("journalctl");
+    command.args(arguments);
+    let failed = |e: io::Error| Failure::new(Kind::Backend, format!("journalctl cannot be run: {e}"));
+    if !io::stdout().is_terminal() {
+        // It replaces this process: its status is ours, and -f ends with Ctrl-C as anywhere.
+        return Err(failed(command.exec()));
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let Some(lines) = child.stdout.take() else { return Ok(()) };
+    show(BufReader::new(lines)).and_then(|()| child.wait()).map_err(failed)?;
+    Ok(())
+}
+
+/// A box writes what it likes; a terminal would obey it.
+fn show(mut lines: impl BufRead) -> io::Result<()> {
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        let text: String = String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        output::line(&text);
+        line.clear();
+    }
+    Ok(())
 }

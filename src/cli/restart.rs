@@ -15,9 +15,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
-    each(&args.names, out, |session, name| {
-        let entry = whole(session, name)?;
-        session.apply(&plan::restart(name, loaded(session, &entry)?), None)?;
+    each(&args.names, out, |session, held| {
+        let entry = whole(&held)?;
+        let name = entry.name.clone();
+        let plan = plan::restart(&name, loaded(session, entry)?, entry.stopped.is_some());
+        session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
         Ok(())
     })

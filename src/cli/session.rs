@@ -1,11 +1,12 @@
 //! What most verbs begin with: the account, its manager, and what an earlier command left.
 
+use crate::host::podman::Podman;
 use crate::host::systemd::Systemd;
-use crate::host::{Account, Entry, Host, Interrupts, Recovered, entry, recover};
+use crate::host::{Account, Held, Hold, Host, HostError, Interrupts, Pending, Recovered, recover};
 use crate::plan::{self, Plan};
 use crate::spec::BoxName;
 
-use super::error::Failure;
+use super::error::{Failure, Kind};
 use super::output::Output;
 use super::progress::Spinner;
 
@@ -14,8 +15,6 @@ use super::progress::Spinner;
 pub(super) struct Session {
     pub(super) host: Host,
     pub(super) out: Output,
-    /// Boxes whose destruction this command finished.
-    pub(super) destroyed: Vec<BoxName>,
 }
 
 impl Session {
@@ -24,39 +23,42 @@ impl Session {
         let interrupts = Interrupts::catch();
         let account = Account::current()?;
         let systemd = Systemd::connect(&account)?;
-        Ok(Self { host: Host { account, systemd, interrupts }, out, destroyed: Vec::new() })
+        let podman = Podman::of(&account, &systemd)?;
+        Ok(Self { host: Host { account, systemd, podman, interrupts }, out })
     }
 
-    /// Connects, and finishes what was cut short.
-    pub(super) fn begin(out: Output) -> Result<Self, Failure> {
-        let mut session = Self::look(out)?;
-        for found in recover(&session.host)? {
-            match found {
-                Recovered::Destroyed(name) => {
-                    out.warning(&format!("destroying {name} had been cut short; it is finished now"));
-                    session.destroyed.push(name);
-                }
-                Recovered::Created(name) => out.warning(&format!(
-                    "creating {name} had been cut short; it is not started: `devbox-ctl start {name}` or `devbox-ctl destroy {name}`"
-                )),
+    /// Connects, and finishes what was cut short, but for a box that is about to be destroyed anyway.
+    pub(super) fn begin(out: Output, but: Option<&BoxName>) -> Result<Self, Failure> {
+        let session = Self::look(out)?;
+        for found in recover(&session.host, but)? {
+            out.warning(&match found {
+                Recovered::Destroyed(name) => format!("destroying {name} had been cut short; it is finished now"),
+                Recovered::Created { name, starting } => format!(
+                    "creating {name} had been cut short; it is {}: `devbox-ctl start {name}`, or `devbox-ctl destroy --keep-volume {name}`",
+                    if starting { "starting" } else { "not started" }
+                ),
                 Recovered::Stuck(name, why) => {
-                    out.warning(&format!("destroying {name} had been cut short and still fails: {}", Failure::from(why).message));
+                    format!("destroying {name} had been cut short and still fails: {}", Failure::from(why).message)
                 }
-            }
+                Recovered::Unswept(why) => Failure::from(why).message,
+            });
         }
         Ok(session)
     }
 
-    /// The box of this name.
-    pub(super) fn entry(&self, name: &BoxName) -> Result<Entry, Failure> {
-        entry(&self.host.account, name).ok_or_else(|| Failure::no_such_box(name))
+    /// The box of this name, locked.
+    pub(super) fn hold(&self, name: &BoxName) -> Result<Held, Failure> {
+        match self.host.hold(name) {
+            Err(HostError::Gone { .. }) => Err(Failure::no_such_box(name)),
+            other => Ok(other?),
+        }
     }
 
     /// Checks a plan and carries it out with a spinner.
-    pub(super) fn apply(&self, plan: &Plan, admission: Option<crate::host::AccountLock>) -> Result<(), Failure> {
+    pub(super) fn apply(&self, plan: &Plan, hold: Hold) -> Result<(), Failure> {
         plan::check(plan)?;
         let spinner = Spinner::new(self.out);
-        Ok(self.host.apply(plan, admission, &|text| spinner.step(text))?)
+        Ok(self.host.apply(plan, hold, &|text| spinner.step(text))?)
     }
 }
 
@@ -68,21 +70,38 @@ pub(super) struct Names {
 }
 
 /// Runs a verb on each of its boxes. Every name is judged before anything is done to any box; then all are tried, and
-/// the first failure is the command's, the others are told on the way.
+/// the first failure is the command's, the others are told on the way. An interruption ends it.
 pub(super) fn each(
     typed: &Names,
     out: Output,
-    act: impl Fn(&Session, &BoxName) -> Result<(), Failure>,
+    act: impl Fn(&Session, Held) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let names: Vec<BoxName> = typed.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-    let session = Session::begin(out)?;
+    let session = Session::begin(out, None)?;
     let mut first = Ok(());
     for name in &names {
-        match act(&session, name) {
-            Err(failure) if first.is_ok() => first = Err(failure),
-            Err(failure) if !out.json => super::output::error_text(&failure.text()),
-            _ => {}
+        let done = session.host.interrupts.check().map_err(Failure::from).and_then(|()| {
+            let held = session.hold(name)?;
+            if let Some(Pending::Destroy { .. }) = held.entry.pending {
+                return Err(half_destroyed(name));
+            }
+            act(&session, held)
+        });
+        let Err(failure) = done else { continue };
+        let interrupted = failure.kind == Kind::Interrupted;
+        if interrupted || first.is_ok() {
+            first = Err(failure);
+        } else if !out.json {
+            super::output::error_text(&failure.text());
+        }
+        if interrupted {
+            break;
         }
     }
     first
+}
+
+fn half_destroyed(name: &BoxName) -> Failure {
+    Failure::new(Kind::Backend, format!("{name} is half destroyed"))
+        .hint(format!("`devbox-ctl destroy --yes {name}` goes on with it, and says what is in the way"))
 }

@@ -29,7 +29,7 @@ pub(super) struct ProxyArgs {
 
 pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
-    let account = running(&name)?;
+    let (account, _) = running(&name)?;
     ssh_key::public(&account)?;
     let mut command = Command::new("ssh");
     for (key, value) in ssh_config::options(&account, &name)? {
@@ -43,8 +43,8 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
 
 pub(super) fn proxy(args: &ProxyArgs, _: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
-    let account = running(&name)?;
+    let (account, podman) = running(&name)?;
     let mut command = vec!["/usr/libexec/devbox/sshd-stdio".to_owned()];
     command.extend(ssh_key::accepted(&account)?);
-    Err(replace(&podman::exec_arguments(&name, "root", false, &command)))
+    Err(replace(&podman, &podman::exec_arguments(&name, "root", false, &command)))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
-use crate::host::{Account, entries, ssh_files, ssh_key};
+use crate::host::{Account, AccountLock, Host, Interrupts, entries, ssh_files, ssh_key};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         output::raw(&text(&account)?);
         return Ok(());
     }
-    ssh_files::write_include(&account, &text(&account)?)?;
+    write(&account, &Interrupts::catch())?;
     let include = account.ssh_include();
     match ssh_files::add_include(&account) {
         Ok(true) => out.remark(&format!("{} now includes {}", account.ssh_config().display(), include.display())),
@@ -49,12 +49,16 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
 }
 
 /// Brings an installed file up to date; without one, nothing is done. A failure here spoils no create or destroy.
-pub(super) fn refresh(account: &Account) {
-    if account.ssh_include().exists()
-        && let Ok(text) = text(account)
-    {
-        let _ = ssh_files::write_include(account, &text);
+pub(super) fn refresh(host: &Host) {
+    if host.account.ssh_include().exists() {
+        let _ = write(&host.account, &host.interrupts);
     }
+}
+
+/// Under the account's lock: of two commands at once, the later one knows of both's boxes.
+fn write(account: &Account, interrupts: &Interrupts) -> Result<(), Failure> {
+    let _lock = AccountLock::take(account, interrupts)?;
+    Ok(ssh_files::write_include(account, &text(account)?)?)
 }
 
 fn text(account: &Account) -> Result<String, Failure> {

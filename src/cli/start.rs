@@ -4,10 +4,9 @@ use super::error::{Failure, Kind};
 use super::output::Output;
 use super::session::{Names, Session, each};
 use super::view::State;
-use crate::host::{Entry, Pending};
+use crate::host::{Entry, Held, Pending};
 use crate::plan;
 use crate::quadlet;
-use crate::spec::BoxName;
 
 /// Start stopped boxes and wait until they are ready
 #[derive(Debug, clap::Args)]
@@ -18,29 +17,31 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
-    each(&args.names, out, |session, name| {
-        let entry = whole(session, name)?;
-        let unit = quadlet::names::service(name);
+    each(&args.names, out, |session, held| {
+        let entry = whole(&held)?;
+        let name = entry.name.clone();
+        let unit = quadlet::names::service(&name);
         let units = session.host.systemd.states(&unit)?;
         // One that is starting is waited for: systemd joins both jobs.
         if State::of_unit(units.get(&unit)) == State::Running {
             return Err(Failure::new(Kind::AlreadySo, format!("{name} is running already"))
                 .hint(format!("`devbox-ctl restart {name}` starts it anew")));
         }
-        session.apply(&plan::start(name, loaded(session, &entry)?, entry.stopped.is_some()), None)?;
+        let plan = plan::start(&name, loaded(session, entry)?, entry.stopped.is_some());
+        session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
         Ok(())
     })
 }
 
 /// A box whose folder is whole; a damaged one is not started.
-pub(super) fn whole(session: &Session, name: &BoxName) -> Result<Entry, Failure> {
-    let entry = session.entry(name)?;
+pub(super) fn whole(held: &Held) -> Result<&Entry, Failure> {
+    let entry = &held.entry;
     match &entry.spec {
         Ok(_) => Ok(entry),
-        Err(trouble) => Err(Failure::new(Kind::Backend, format!("{name} is broken: {trouble}"))
+        Err(trouble) => Err(Failure::new(Kind::Backend, format!("{} is broken: {trouble}", entry.name))
             .fact(format!("its folder is {}", entry.folder.display()))
-            .hint(format!("`devbox-ctl destroy --keep-volume {name}` keeps its data; create it again"))),
+            .hint(format!("`devbox-ctl destroy --keep-volume {}` keeps its data; create it again", entry.name))),
     }
 }
 

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn running_and_stopped() {
-        let toml = "format = 1\nname = \"my-project\"\nimage = \"localhost/devbox:latest\"\ncpu = 2\nmemory = \"4G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\n";
+        let toml = "format = 1\nname = \"my-project\"\nimage = \"localhost/devbox:latest\"\ncpu = 2\nmemory = \"4G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\ndev = \"subordinate\"\n";
         let entry = |stopped| Entry {
             name: "my-project".parse().unwrap(),
             folder: "/nonexistent".into(),

@@ -16,16 +16,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
-    each(&args.names, out, |session, name| {
-        let entry = session.entry(name)?;
-        let unit = quadlet::names::service(name);
+    each(&args.names, out, |session, held| {
+        let name = held.entry.name.clone();
+        let unit = quadlet::names::service(&name);
         let units = session.host.systemd.states(&unit)?;
         // Failed and never marked: a reboot would start it, so there is something to stop.
         let at_rest = State::of_unit(units.get(&unit)) == State::Stopped;
-        if at_rest && entry.stopped.is_some() {
+        if at_rest && held.entry.stopped.is_some() {
             return Err(Failure::new(Kind::AlreadySo, format!("{name} is stopped already")));
         }
-        session.apply(&plan::stop(name), None)?;
+        session.apply(&plan::stop(&name), held.into())?;
         out.remark(&format!("{name} is stopped"));
         Ok(())
     })

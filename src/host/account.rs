@@ -19,6 +19,9 @@ impl Account {
     /// The account this process runs as.
     pub fn current() -> Result<Self, HostError> {
         let uid = Uid::current();
+        if uid.is_root() {
+            return Err(HostError::Root);
+        }
         match User::from_uid(uid) {
             Ok(Some(user)) => Ok(Self { uid: uid.as_raw(), user: user.name, home: user.dir }),
             _ => Err(HostError::NoAccount(uid.as_raw())),
@@ -60,14 +63,17 @@ impl Account {
         self.home.join(".ssh/config")
     }
 
-    /// Podman's rootless store where no configuration moves it (containers-storage.conf(5)).
-    pub(super) fn store(&self) -> Option<PathBuf> {
-        let moved = self.home.join(".config/containers/storage.conf").exists();
-        (!moved).then(|| self.home.join(".local/share/containers/storage"))
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Where the account's user manager has its sockets (pam_systemd(8)).
+    pub(super) fn runtime(&self) -> PathBuf {
+        Path::new("/run/user").join(self.uid.to_string())
     }
 
     pub(super) fn bus(&self) -> PathBuf {
-        Path::new("/run/user").join(self.uid.to_string()).join("bus")
+        self.runtime().join("bus")
     }
 }
 

@@ -1,18 +1,17 @@
 //! Executes a [`Plan`], step by step, and takes it back when a step fails. It chooses nothing.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::lock::BoxLock;
+use super::podman::Podman;
 use super::systemd::{Job, JobEnd, Systemd};
-use super::{Account, HostError, Interrupts, Pending, files, generator, journal, podman, registry};
-use crate::plan::{Plan, Step, Verb};
+use super::{Account, AccountLock, Entry, HostError, Interrupts, files, generator, journal, registry, stage};
+use crate::plan::{Plan, Step};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
-/// Longer than the unit's own TimeoutStartSec=, so that systemd's verdict comes first.
-const START: Duration = Duration::from_secs(140);
+/// Longer than the unit's own TimeoutStartSec= and TimeoutStopSec= together, so that systemd's verdict comes first.
+const START: Duration = Duration::from_secs(170);
 /// Longer than TimeoutStopSec=.
 const STOP: Duration = Duration::from_secs(45);
 
@@ -24,6 +23,7 @@ pub type Progress<'a> = &'a dyn Fn(&str);
 pub struct Host {
     pub account: Account,
     pub systemd: Systemd,
+    pub podman: Podman,
     pub interrupts: Interrupts,
 }
 
@@ -39,49 +39,65 @@ pub struct Applied {
     pub undone: bool,
 }
 
+/// What a plan was decided under, kept until it is done.
+#[derive(Debug)]
+pub struct Hold {
+    /// For a box that is to appear: names and limits.
+    admission: Option<AccountLock>,
+    lock: Option<BoxLock>,
+}
+
+impl From<AccountLock> for Hold {
+    fn from(admission: AccountLock) -> Self {
+        Self { admission: Some(admission), lock: None }
+    }
+}
+
+impl From<Held> for Hold {
+    fn from(held: Held) -> Self {
+        Self { admission: None, lock: Some(held.lock) }
+    }
+}
+
+/// A box as it is, and stays until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    pub entry: Entry,
+    lock: BoxLock,
+}
+
 impl Host {
-    /// Finishes a destruction that an earlier command was cut short in, if it still is as `found`.
-    pub(super) fn resume(&self, plan: &Plan, found: &Pending) -> Result<(), Applied> {
-        self.carry_out(plan, None, &|_| {}, Some(found))
+    /// The box of this name, once nobody else is at work on it.
+    pub fn hold(&self, name: &BoxName) -> Result<Held, HostError> {
+        let lock = BoxLock::take(&self.account.folder(name), name.as_str(), &self.interrupts)?;
+        let entry = registry::entry(&self.account, name).ok_or_else(|| HostError::Gone { what: name.to_string() })?;
+        Ok(Held { entry, lock })
     }
 
-    /// Carries out a plan, as a verb asked for it.
-    pub fn apply(
-        &self,
-        plan: &Plan,
-        admission: Option<super::AccountLock>,
-        progress: Progress<'_>,
-    ) -> Result<(), Applied> {
-        self.carry_out(plan, admission, progress, None)
+    /// `None` when somebody is at work on it, or when it is gone.
+    pub(super) fn try_hold(&self, name: &BoxName) -> Option<Held> {
+        let lock = BoxLock::try_take(&self.account.folder(name))?;
+        Some(Held { entry: registry::entry(&self.account, name)?, lock })
     }
 
-    /// Carries out a plan on a box, which stays locked meanwhile. `Publish` holds `admission` until the folder is there.
-    fn carry_out(
-        &self,
-        plan: &Plan,
-        admission: Option<super::AccountLock>,
-        progress: Progress<'_>,
-        resumed: Option<&Pending>,
-    ) -> Result<(), Applied> {
-        let folder = self.account.folder(&plan.name);
-        let whole = |cause: HostError| Applied { cause: Box::new(cause), undo_failed: None, undone: false };
-        let mut admission = admission;
-        let mut lock = None;
-        if plan.files.is_empty() {
-            lock = Some(BoxLock::take(&folder, plan.name.as_str(), &self.interrupts).map_err(whole)?);
-            // A destroy died while this waited for it: what it began is finished first, by the next command.
-            let pending = registry::entry(&self.account, &plan.name).and_then(|e| e.pending);
-            if plan.verb != Verb::Destroy && matches!(pending, Some(Pending::Destroy { .. })) {
-                return Err(whole(HostError::Gone { what: plan.name.to_string() }));
-            }
-            // A destroy that was found cut short may be finished, and the name be another box's, by the time this has
-            // the lock: without the same mark it is not the box that was to go.
-            if resumed.is_some() && pending.as_ref() != resumed {
-                return Err(whole(HostError::Gone { what: plan.name.to_string() }));
-            }
-        }
+    /// The right to make a box of this name.
+    pub fn admission(&self, name: &BoxName) -> Result<AccountLock, HostError> {
+        let lock = AccountLock::take(&self.account, &self.interrupts)?;
+        stage::wait_until_forgotten(&self.account, name, &self.interrupts)?;
+        Ok(lock)
+    }
+
+    /// Carries out a plan on a box, which stays locked meanwhile; an admission is held until the folder is there.
+    pub fn apply(&self, plan: &Plan, hold: Hold, progress: Progress<'_>) -> Result<(), Applied> {
+        let Hold { mut admission, mut lock } = hold;
+        let mut deaf = None;
+        let mut first = Ok(());
         for step in &plan.steps {
             progress(&step.describe(&plan.name));
+            // Half a destruction is worse than a whole one; it takes a second.
+            if matches!(step, Step::MarkDestroying { .. }) && self.interrupts.check().is_ok() {
+                deaf = Some(self.interrupts.ignore());
+            }
             let done = match step {
                 Step::Publish => self.publish(plan).map(|held| {
                     lock = Some(held);
@@ -89,12 +105,16 @@ impl Host {
                 }),
                 other => self.interrupts.check().and_then(|()| self.step(&plan.name, other)),
             };
+            if done.is_err() && is_done_without(step) {
+                first = first.and(done);
+                continue;
+            }
             if let Err(cause) = done {
                 // Until it is published there is nothing to take back.
                 if lock.is_none() || plan.undo.is_empty() {
-                    return Err(whole(cause));
+                    return Err(Applied { cause: Box::new(cause), undo_failed: None, undone: false });
                 }
-                self.interrupts.ignore();
+                let _deaf = self.interrupts.ignore();
                 return Err(Applied {
                     cause: Box::new(cause),
                     undo_failed: self.undo(plan, progress).err().map(Box::new),
@@ -102,7 +122,8 @@ impl Host {
                 });
             }
         }
-        Ok(())
+        drop(deaf);
+        first.map_err(|cause| Applied { cause: Box::new(cause), undo_failed: None, undone: false })
     }
 
     /// Every step is tried; the first failure is told.
@@ -112,7 +133,7 @@ impl Host {
         for step in &plan.undo {
             let done = self.step(&plan.name, step);
             // While volumes or units are left, the folder and its mark must stay: they say how to finish.
-            if done.is_err() && !matches!(step, Step::Reload | Step::ResetFailed { .. }) {
+            if done.is_err() && !is_done_without(step) && !matches!(step, Step::Reload | Step::ResetFailed { .. }) {
                 return done;
             }
             first = first.and(done);
@@ -121,7 +142,7 @@ impl Host {
     }
 
     fn publish(&self, plan: &Plan) -> Result<BoxLock, HostError> {
-        let staged = files::private_temporary("making-", &self.account.stage())?;
+        let staged = stage::making(&self.account)?;
         // Held from before the folder can be seen; a rename does not drop it.
         let lock = BoxLock::take(staged.path(), plan.name.as_str(), &self.interrupts)?;
         files::fill(staged.path(), &plan.files)?;
@@ -147,27 +168,23 @@ impl Host {
             Step::Stop { unit } => self.stop(unit),
             Step::MarkStopped => {
                 let text = format!("at = \"{}\"\nwhy = \"by its owner\"\n", super::now());
+                // Its name is what counts; where the disk has no room for the rest, it goes without.
                 files::write(&folder, names::STOPPED_FILE, &text)
+                    .or_else(|_| files::mark(&folder, &[names::STOPPED_FILE.to_owned()]))
             }
             Step::UnmarkStopped => files::remove(&folder.join(names::STOPPED_FILE)),
-            Step::MarkDestroying { keep_volumes } => {
-                // Half a destruction is worse than a whole one; it takes a second.
-                self.interrupts.ignore();
-                let keep: Vec<String> = keep_volumes.iter().map(|v| format!("{v:?}")).collect();
-                let text = format!("operation = \"destroy\"\nkeep_volumes = [{}]\n", keep.join(", "));
-                files::write(&folder, names::PENDING_FILE, &text)
-            }
-            Step::Settle => files::remove(&folder.join(names::PENDING_FILE)),
-            Step::RemoveVolume { volume } => podman::remove_volume(&self.account, name, volume),
-            Step::Withdraw => files::withdraw(&folder, &aside(&self.account, name)),
-            Step::Discard => files::remove_all(&aside(&self.account, name)),
+            Step::MarkDestroying { keep_volumes } => registry::mark_destroying(&folder, name, keep_volumes),
+            Step::Settle => files::remove(&folder.join(names::CREATING_FILE)),
+            Step::RemoveVolume { volume } => self.podman.remove_volume(name, volume),
+            Step::Withdraw => files::withdraw(&folder, &stage::aside(&self.account, name)),
+            Step::Discard => files::remove_all(&stage::aside(&self.account, name)),
         }
     }
 
     fn run(&self, name: &BoxName, job: Job, unit: &str) -> Result<(), HostError> {
         match self.systemd.job(job, unit, START, &self.interrupts)? {
             JobEnd::Ended(result) if result == "done" => Ok(()),
-            JobEnd::Ended(result) => Err(self.failed(unit, result)),
+            JobEnd::Ended(result) => Err(self.failed(job, unit, result)),
             JobEnd::NoSuchUnit => {
                 let why = generator::explain(&self.account.folder(name), name);
                 Err(HostError::UnitUnknown { unit: unit.to_owned(), why })
@@ -176,13 +193,13 @@ impl Host {
     }
 
     /// The job only says that it failed; the unit says how (systemd.exec(5), $SERVICE_RESULT).
-    fn failed(&self, unit: &str, result: String) -> HostError {
+    fn failed(&self, job: Job, unit: &str, result: String) -> HostError {
         let details = self.systemd.details(&[unit.to_owned()]).ok().and_then(|mut d| d.pop());
         let result = match details.map(|d| d.result) {
             Some(told) if result == "failed" && !told.is_empty() && told != "success" => told,
             _ => result,
         };
-        HostError::Job { unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) }
+        HostError::Job { job, unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) }
     }
 
     /// A unit that is not there is stopped.
@@ -190,40 +207,12 @@ impl Host {
         match self.systemd.job(Job::Stop, unit, STOP, &self.interrupts)? {
             JobEnd::NoSuchUnit => Ok(()),
             JobEnd::Ended(result) if result == "done" => Ok(()),
-            JobEnd::Ended(result) => Err(self.failed(unit, result)),
+            JobEnd::Ended(result) => Err(self.failed(Job::Stop, unit, result)),
         }
     }
 }
 
-/// Where this process puts a withdrawn box. A name has no double hyphen, so it can be read back.
-fn aside(account: &Account, name: &BoxName) -> PathBuf {
-    account.stage().join(format!("gone-{name}--{}", std::process::id()))
-}
-
-/// Removes what dead commands left in the stage, and gives the withdrawn boxes that systemd may still know.
-/// Theirs are unlocked; a command at work holds its folder's lock.
-pub(super) fn sweep(account: &Account) -> Result<Vec<(BoxName, PathBuf)>, HostError> {
-    let stage = account.stage();
-    let mut withdrawn = Vec::new();
-    for path in files::names_in(&stage).map_err(HostError::io("reading", &stage))? {
-        // Whatever else lies there is none of ours; opening a FIFO would wait for ever.
-        let named = path.file_name().and_then(|n| n.to_str());
-        let ours = named.is_some_and(|n| n.starts_with("making-") || n.starts_with("gone-"));
-        if !ours || !path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
-            continue;
-        }
-        if File::open(&path).is_ok_and(|f| f.try_lock().is_err()) {
-            continue;
-        }
-        match withdrawn_name(&path) {
-            Some(name) => withdrawn.push((name, path)),
-            None => files::remove_all(&path)?,
-        }
-    }
-    Ok(withdrawn)
-}
-
-fn withdrawn_name(path: &Path) -> Option<BoxName> {
-    let (name, _) = path.file_name()?.to_str()?.strip_prefix("gone-")?.split_once("--")?;
-    name.parse().ok()
+/// A box whose mark cannot be written is stopped all the same, and its owner told.
+fn is_done_without(step: &Step) -> bool {
+    matches!(step, Step::MarkStopped)
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::systemd::Job;
+
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error("{user} has no systemd user manager running")]
@@ -13,13 +15,13 @@ pub enum HostError {
     Systemd(String),
     #[error("systemd knows no {unit} after reading the units anew")]
     UnitUnknown { unit: String, why: Vec<String> },
-    #[error("{unit} did not start ({result})")]
-    Job { unit: String, result: String, journal: Vec<String> },
-    #[error("{unit} was not ready within {seconds} s")]
-    Timeout { unit: String, seconds: u64 },
+    #[error("{unit} did not {} ({result})", job.word())]
+    Job { job: Job, unit: String, result: String, journal: Vec<String> },
+    #[error("{unit} did not {} within {seconds} s", job.word())]
+    Timeout { job: Job, unit: String, seconds: u64 },
     #[error("another devbox-ctl of yours has been at work on {what} for {seconds} s")]
     Busy { what: String, seconds: u64 },
-    #[error("{what} was destroyed meanwhile")]
+    #[error("{what} is not there, or not any more")]
     Gone { what: String },
     #[error("interrupted")]
     Interrupted,
@@ -35,6 +37,8 @@ pub enum HostError {
     GeneratorRefused(Vec<String>),
     #[error("{0} is there already")]
     Taken(String),
+    #[error("root has no boxes: its containers would not be rootless")]
+    Root,
     #[error("the user id {0} has no account")]
     NoAccount(u32),
     #[error("{doing} {} failed", path.display())]

@@ -35,6 +35,20 @@ pub(super) fn write(folder: &Path, name: &str, text: &str) -> Result<(), HostErr
     sync(folder)
 }
 
+/// Makes empty files, or leaves them: they count by their names.
+pub(super) fn mark(folder: &Path, names: &[String]) -> Result<(), HostError> {
+    for name in names {
+        let path = folder.join(name);
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600);
+        match options.open(&path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(HostError::io("making", &path)(e)),
+            _ => {}
+        }
+    }
+    sync(folder)
+}
+
 /// Removes a file that may not be there.
 pub(super) fn remove(path: &Path) -> Result<(), HostError> {
     match fs::remove_file(path) {

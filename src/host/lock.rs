@@ -12,12 +12,14 @@ use super::files;
 use super::{Account, HostError, Interrupts};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than the longest that a box is held for: a start.
+const BOX_PATIENCE: Duration = Duration::from_secs(200);
 
 /// Held while names and counts are decided and a folder appears: milliseconds.
 #[derive(Debug)]
 pub struct AccountLock(#[allow(dead_code)] File);
 
-/// Held for as long as something is done to the box.
+/// Held while it is decided what to do to a box, and until that is done.
 #[derive(Debug)]
 pub(super) struct BoxLock(#[allow(dead_code)] File);
 
@@ -32,28 +34,29 @@ impl AccountLock {
 
 impl BoxLock {
     pub(super) fn take(folder: &Path, what: &str, interrupts: &Interrupts) -> Result<Self, HostError> {
-        // As long as a start may take.
-        let file = match take(folder, what, Duration::from_secs(150), interrupts) {
-            Err(HostError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Err(gone(what)),
+        let gone = || HostError::Gone { what: what.to_owned() };
+        let file = match take(folder, what, BOX_PATIENCE, interrupts) {
+            Err(HostError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Err(gone()),
             other => other?,
         };
-        // While this waited, the box may have been destroyed, and another made in its place.
-        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-        match (file.metadata(), folder.symlink_metadata()) {
-            (Ok(held), Ok(there)) if same(&held, &there) => Ok(Self(file)),
-            _ => Err(gone(what)),
-        }
+        Self::of(file, folder).ok_or_else(gone)
     }
 
-    /// `None` when somebody has it.
+    /// `None` when somebody has it, or when it is gone.
     pub(super) fn try_take(folder: &Path) -> Option<Self> {
         let file = File::open(folder).ok()?;
-        file.try_lock().ok().map(|()| Self(file))
+        file.try_lock().ok()?;
+        Self::of(file, folder)
     }
-}
 
-fn gone(what: &str) -> HostError {
-    HostError::Gone { what: what.to_owned() }
+    /// While this waited, the box may have been destroyed, and another made in its place.
+    fn of(file: File, folder: &Path) -> Option<Self> {
+        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        match (file.metadata(), folder.symlink_metadata()) {
+            (Ok(held), Ok(there)) if same(&held, &there) => Some(Self(file)),
+            _ => None,
+        }
+    }
 }
 
 fn take(folder: &Path, what: &str, patience: Duration, interrupts: &Interrupts) -> Result<File, HostError> {

@@ -17,14 +17,15 @@ mod recover;
 mod registry;
 pub mod ssh_files;
 pub mod ssh_key;
+mod stage;
 pub mod systemd;
 
 pub use account::{Account, now, own_name};
-pub use apply::{Applied, Host, Progress};
+pub use apply::{Applied, Held, Hold, Host, Progress};
 pub use error::HostError;
 pub use etc::{SettingsProblem, settings, templates};
 pub use generator::explain;
 pub use interrupt::Interrupts;
 pub use lock::AccountLock;
 pub use recover::{Recovered, recover};
-pub use registry::{Entry, Pending, Trouble, entries, entry};
+pub use registry::{Entry, Pending, StopMark, Trouble, entries, entry, names as box_names};

@@ -1,14 +1,14 @@
 //! What `create` must know of the machine before it is decided.
 
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::podman::{self, VolumeState};
-use super::systemd::Systemd;
-use super::{Account, HostError, files, generator};
+use super::podman::VolumeState;
+use super::{Account, Host, HostError, files, generator};
 use crate::quadlet::names;
-use crate::spec::{BoxName, BoxSpec, Mount};
+use crate::spec::{BoxName, BoxSpec, DevIs, Mount};
 
 /// Facts, not verdicts.
 #[derive(Debug)]
@@ -16,66 +16,73 @@ pub struct Observed {
     pub image: bool,
     /// Volumes of this box that are there and carry its label.
     pub own_volumes: Vec<String>,
+    /// Who `dev` is in those.
+    pub kept_dev: Option<DevIs>,
     /// Something of a name we would generate that is not ours, in words.
     pub clash: Option<String>,
 }
 
 /// The version is asked for in a thread beside the rest.
-pub fn observe(account: &Account, systemd: &Systemd, spec: &BoxSpec) -> Result<Observed, HostError> {
+pub fn observe(host: &Host, spec: &BoxSpec) -> Result<Observed, HostError> {
+    let podman = &host.podman;
     thread::scope(|scope| {
         let version = scope.spawn(generator::check_version);
-        let image = podman::has_image(account, &spec.image);
-        let clash = clash(account, systemd, &spec.name);
+        let image = podman.has_image(&spec.image);
+        let clash = clash(host, &spec.name);
         // The version first: an absent or old podman explains whatever else went wrong.
         version.join().unwrap_or(Err(HostError::PodmanMissing))?;
         let (mut clash, image) = (clash?, image?);
 
-        let mut own_volumes = Vec::new();
+        let (mut own_volumes, mut kept_dev) = (Vec::new(), None);
         for volume in names::volumes(&spec.name) {
-            match podman::volume(account, &spec.name, &volume)? {
+            match podman.volume(&spec.name, &volume)? {
                 VolumeState::Absent => {}
-                VolumeState::Ours => own_volumes.push(volume),
+                VolumeState::Ours(dev) => {
+                    own_volumes.push(volume);
+                    kept_dev = kept_dev.or(Some(dev));
+                }
                 VolumeState::Foreign => clash = Some(format!("a volume {volume} that devbox-ctl did not make")),
             }
         }
-        Ok(Observed { image, own_volumes, clash })
+        Ok(Observed { image, own_volumes, kept_dev, clash })
     })
 }
 
 /// Quadlet takes the first file of a name it meets and systemd prefers a hand-written unit, both without a word.
-fn clash(account: &Account, systemd: &Systemd, name: &BoxName) -> Result<Option<String>, HostError> {
+fn clash(host: &Host, name: &BoxName) -> Result<Option<String>, HostError> {
+    let account = &host.account;
     let ours = names::unit_files(name);
-    if let Some(path) = same_name(&account.quadlets(), &account.folder(name), &ours, 8)? {
+    if let Some(path) = same_name(&account.quadlets(), &account.folder(name), &ours, &mut HashSet::new()) {
         return Ok(Some(format!("a unit file {}", path.display())));
     }
     let unit = names::service(name);
-    if systemd.has_unit_file(&unit)? {
+    if host.systemd.has_unit_file(&unit)? {
         return Ok(Some(format!("a unit {unit} that devbox-ctl did not make")));
     }
-    if podman::has_foreign_container(account, name)? {
+    if host.podman.has_foreign_container(name)? {
         return Ok(Some(format!("a container {} that devbox-ctl did not make", names::container(name))));
     }
     Ok(None)
 }
 
-fn same_name(folder: &Path, own: &Path, names: &[String], depth: u32) -> Result<Option<PathBuf>, HostError> {
-    for path in files::names_in(folder).map_err(HostError::io("reading", folder))? {
-        if path == own {
-            continue;
+/// A folder that cannot be read is none to Quadlet either.
+fn same_name(folder: &Path, own: &Path, names: &[String], seen: &mut HashSet<(u64, u64)>) -> Option<PathBuf> {
+    // Quadlet follows links to folders, and links can make a circle.
+    let meta = folder.metadata().ok()?;
+    if !seen.insert((meta.dev(), meta.ino())) {
+        return None;
+    }
+    for path in files::names_in(folder).ok()?.into_iter().filter(|path| path != own) {
+        if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| names.iter().any(|o| o == n)) {
+            return Some(path);
         }
-        let is_ours = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| names.iter().any(|o| o == n));
-        if is_ours {
-            return Ok(Some(path));
-        }
-        // Quadlet follows links to folders; the depth ends a circle.
-        if depth > 0
-            && path.is_dir()
-            && let Some(found) = same_name(&path, own, names, depth - 1)?
+        if path.is_dir()
+            && let Some(found) = same_name(&path, own, names, seen)
         {
-            return Ok(Some(found));
+            return Some(found);
         }
     }
-    Ok(None)
+    None
 }
 
 /// What keeps a folder from being mounted, in words.

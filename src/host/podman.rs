@@ -3,37 +3,205 @@
 //! A call of the CLI takes 60-120 ms, most of a `create`; so what can be read is read. Only a clear answer is taken
 //! from the store; everything else is asked.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use duct::cmd;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::{Account, HostError};
+use super::systemd::Systemd;
+use super::{Account, HostError, files};
 use crate::quadlet::names;
-use crate::spec::{BoxName, ImageRef};
+use crate::spec::{BoxName, DevIs, ImageRef};
+
+/// Podman as the owner's units run it: with the manager's environment and not the shell's, which may name another
+/// store, another home or another machine.
+#[derive(Debug)]
+pub struct Podman {
+    environment: HashMap<String, String>,
+    /// Where nothing moves it (containers-storage.conf(5), containers.conf(5)).
+    store: Option<PathBuf>,
+}
+
+/// Variables that begin so may move the store or name another machine's (podman(1)).
+const MOVERS: [&str; 5] = ["CONTAINER_", "CONTAINERS_", "STORAGE_", "XDG_DATA_HOME", "XDG_CONFIG_HOME"];
 
 /// Whose volume it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VolumeState {
     Absent,
-    /// Labelled for this box.
-    Ours,
+    /// Labelled for this box, and by whom its files are.
+    Ours(DevIs),
     Foreign,
 }
 
-fn run(what: &'static str, arguments: &[&str]) -> Result<std::process::Output, HostError> {
-    debug!("podman {}", arguments.join(" "));
-    let child = cmd("podman", arguments).stdin_null().stdout_capture().stderr_capture().unchecked();
-    // Ctrl-C is ours to answer, not the child's.
-    let child = child.before_spawn(|command| {
-        std::os::unix::process::CommandExt::process_group(command, 0);
-        Ok(())
-    });
-    child.run().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => HostError::PodmanMissing,
-        _ => HostError::Podman { what, stderr: e.to_string() },
+impl Podman {
+    pub fn of(account: &Account, systemd: &Systemd) -> Result<Self, HostError> {
+        let mut environment: HashMap<String, String> = systemd.environment()?.into_iter().collect();
+        let home = account.home().display().to_string();
+        let moved = environment.get("HOME").is_some_and(|h| *h != home)
+            || environment.keys().any(|k| MOVERS.iter().any(|mover| k.starts_with(mover)));
+        // To find podman by; the manager's may lack what a person installed it to.
+        environment.extend(std::env::var("PATH").ok().map(|path| ("PATH".to_owned(), path)));
+        environment.entry("HOME".to_owned()).or_insert(home);
+        environment.entry("XDG_RUNTIME_DIR".to_owned()).or_insert_with(|| account.runtime().display().to_string());
+        let store = (!moved && !is_configured_elsewhere(account))
+            .then(|| account.home().join(".local/share/containers/storage"));
+        Ok(Self { environment, store })
+    }
+
+    /// The environment of every call of podman.
+    pub fn environment(&self) -> &HashMap<String, String> {
+        &self.environment
+    }
+
+    fn run(&self, what: &'static str, arguments: &[&str]) -> Result<std::process::Output, HostError> {
+        debug!("podman {}", arguments.join(" "));
+        let child = cmd("podman", arguments).full_env(&self.environment).stdin_null().stdout_capture().stderr_capture();
+        let child = child.unchecked();
+        // Ctrl-C is ours to answer, not the child's.
+        let child = child.before_spawn(|command| {
+            std::os::unix::process::CommandExt::process_group(command, 0);
+            Ok(())
+        });
+        child.run().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => HostError::PodmanMissing,
+            _ => HostError::Podman { what, stderr: e.to_string() },
+        })
+    }
+
+    /// Whether the owner's store has the image.
+    pub fn has_image(&self, image: &ImageRef) -> Result<bool, HostError> {
+        let images = self.store.as_ref().and_then(|store| stored(&store.join("overlay-images/images.json")));
+        // One that is not listed may be known to podman all the same: by a short name, or in another store.
+        if images.is_some_and(|list| list.iter().any(|i| i.names.iter().any(|n| n == image.as_str()))) {
+            return Ok(true);
+        }
+        let output = self.run("image exists", &["image", "exists", "--", image.as_str()])?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(failed("image exists", &output)),
+        }
+    }
+
+    /// A container of the box's name that no box of ours made: starting the unit would replace it.
+    pub fn has_foreign_container(&self, name: &BoxName) -> Result<bool, HostError> {
+        let wanted = names::container(name);
+        let listed = self.store.as_ref().and_then(|store| {
+            let folder = store.join("overlay-containers");
+            // Those started with --rm are in a list of their own.
+            let (kept, passing) =
+                (stored(&folder.join("containers.json"))?, stored(&folder.join("volatile-containers.json"))?);
+            Some(kept.iter().chain(&passing).any(|c| c.names.contains(&wanted)))
+        });
+        match listed {
+            Some(true) => return Ok(!self.is_our_container(name)?),
+            Some(false) => return Ok(false),
+            None => {}
+        }
+        let there = self.run("container exists", &["container", "exists", "--", &wanted])?;
+        match there.status.code() {
+            Some(0) => Ok(!self.is_our_container(name)?),
+            Some(1) => Ok(false),
+            _ => Err(failed("container exists", &there)),
+        }
+    }
+
+    /// Left over, labelled ours: after a power cut no stop has removed it.
+    fn is_our_container(&self, name: &BoxName) -> Result<bool, HostError> {
+        let format = format!("--format={{{{index .Config.Labels \"{}\"}}}}", names::LABEL);
+        let output =
+            self.run("container inspect", &["container", "inspect", &format, "--", &names::container(name)])?;
+        Ok(output.status.success() && String::from_utf8_lossy(&output.stdout).trim() == name.as_str())
+    }
+
+    /// Whose a volume is.
+    pub fn volume(&self, name: &BoxName, volume: &str) -> Result<VolumeState, HostError> {
+        // A local volume is a folder of its name; podman is asked only where there is one, or where the store was moved.
+        if let Some(store) = &self.store
+            && store
+                .join("volumes")
+                .join(volume)
+                .symlink_metadata()
+                .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+        {
+            return Ok(VolumeState::Absent);
+        }
+        self.ask_volume(name, volume)
+    }
+
+    fn ask_volume(&self, name: &BoxName, volume: &str) -> Result<VolumeState, HostError> {
+        let output = self.run("volume inspect", &["volume", "inspect", "--", volume])?;
+        if !output.status.success() {
+            let there = self.run("volume exists", &["volume", "exists", "--", volume])?;
+            return match there.status.code() {
+                Some(1) => Ok(VolumeState::Absent),
+                _ => Err(failed("volume inspect", &output)),
+            };
+        }
+        let volumes: Vec<InspectedVolume> = serde_json::from_slice(&output.stdout)
+            .map_err(|e| HostError::Podman { what: "volume inspect", stderr: e.to_string() })?;
+        // Podman takes the beginning of a name for the name.
+        let Some(volume) = volumes.iter().find(|v| v.name == volume) else { return Ok(VolumeState::Absent) };
+        let label = |key| volume.labels.get(key).map(String::as_str);
+        Ok(match label(names::DEV_LABEL).and_then(DevIs::of_word) {
+            Some(dev) if label(names::LABEL) == Some(name.as_str()) => VolumeState::Ours(dev),
+            _ => VolumeState::Foreign,
+        })
+    }
+
+    /// Deletes a volume of the box; one that is not there or not the box's own is left alone.
+    pub fn remove_volume(&self, name: &BoxName, wanted: &str) -> Result<(), HostError> {
+        // Podman itself is asked: what it says is gone is gone, wherever its store is.
+        match self.ask_volume(name, wanted)? {
+            VolumeState::Absent | VolumeState::Foreign => return Ok(()),
+            VolumeState::Ours(_) => {}
+        }
+        let mut output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
+        // 2: in use (podman-volume-rm(1)).
+        if output.status.code() == Some(2) && self.is_our_container(name)? {
+            let gone = self.run("rm", &["rm", "--force", "--ignore", "--", &names::container(name)])?;
+            if !gone.status.success() {
+                return Err(failed("rm", &gone));
+            }
+            output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
+        }
+        // 1: gone meanwhile.
+        match output.status.code() {
+            Some(0 | 1) => Ok(()),
+            _ => Err(failed("volume rm", &output)),
+        }
+    }
+}
+
+/// Whether a file may move the store: any of the owner's own, and the host's by the keys that do.
+fn is_configured_elsewhere(account: &Account) -> bool {
+    let own = account.home().join(".config/containers");
+    if ["storage.conf", "containers.conf", "containers.conf.d"].iter().any(|f| own.join(f).symlink_metadata().is_ok()) {
+        return true;
+    }
+    let mut paths = Vec::new();
+    for folder in ["/usr/share/containers", "/etc/containers"] {
+        paths.extend(["storage.conf", "containers.conf"].map(|file| Path::new(folder).join(file)));
+        match files::names_in(&Path::new(folder).join("containers.conf.d")) {
+            Ok(more) => paths.extend(more),
+            Err(_) => return true,
+        }
+    }
+    paths.iter().any(|path| match std::fs::read_to_string(path) {
+        Ok(text) => text.parse::<toml::Table>().map_or(true, |table| moves_the_store(&table)),
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
     })
+}
+
+fn moves_the_store(table: &toml::Table) -> bool {
+    let has = |section: &str, key: &str| table.get(section).and_then(|s| s.get(key)).is_some();
+    has("storage", "rootless_storage_path")
+        || has("engine", "volume_path")
+        || has("engine", "static_dir")
+        || has("engine", "remote")
 }
 
 fn failed(what: &'static str, output: &std::process::Output) -> HostError {
@@ -53,99 +221,22 @@ struct Stored {
     names: Vec<String>,
 }
 
-/// Whether the owner's store has the image.
-pub fn has_image(account: &Account, image: &ImageRef) -> Result<bool, HostError> {
-    let listed = account.store().is_some_and(|store| {
-        stored(&store.join("overlay-images/images.json")).iter().any(|i| i.names.iter().any(|n| n == image.as_str()))
-    });
-    if listed {
-        return Ok(true);
+/// The store's list; `None` where it cannot be read, which answers nothing. Podman's own file in the owner's home, it can
+/// be larger than any of ours.
+fn stored(path: &Path) -> Option<Vec<Stored>> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).ok(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some(Vec::new()),
+        Err(_) => None,
     }
-    let output = run("image exists", &["image", "exists", "--", image.as_str()])?;
-    match output.status.code() {
-        Some(0) => Ok(true),
-        Some(1) => Ok(false),
-        _ => Err(failed("image exists", &output)),
-    }
-}
-
-/// A container of the box's name that no box of ours made: starting the unit would replace it.
-pub fn has_foreign_container(account: &Account, name: &BoxName) -> Result<bool, HostError> {
-    let wanted = names::container(name);
-    let listed = account.store().is_some_and(|store| {
-        // Those started with --rm are in a list of their own.
-        ["containers.json", "volatile-containers.json"]
-            .iter()
-            .flat_map(|list| stored(&store.join("overlay-containers").join(list)))
-            .any(|c| c.names.contains(&wanted))
-    });
-    if !listed {
-        return Ok(false);
-    }
-    Ok(!is_our_container(name)?)
-}
-
-/// Left over, labelled ours: after a power cut no stop has removed it.
-fn is_our_container(name: &BoxName) -> Result<bool, HostError> {
-    let format = format!("--format={{{{index .Config.Labels \"{}\"}}}}", names::LABEL);
-    let output = run("container inspect", &["container", "inspect", &format, "--", &names::container(name)])?;
-    Ok(output.status.success() && String::from_utf8_lossy(&output.stdout).trim() == name.as_str())
-}
-
-/// The store's list; empty where it cannot be read, since only what is listed counts as an answer.
-fn stored(path: &Path) -> Vec<Stored> {
-    // Podman's own file in the owner's home; it can be larger than any of ours.
-    std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 #[derive(Deserialize)]
 struct InspectedVolume {
+    #[serde(rename = "Name")]
+    name: String,
     #[serde(rename = "Labels", default)]
     labels: std::collections::HashMap<String, String>,
-}
-
-/// Whose a volume is.
-pub fn volume(account: &Account, name: &BoxName, volume: &str) -> Result<VolumeState, HostError> {
-    // A local volume is a folder of its name; podman is asked only where there is one, or where the store was moved.
-    if let Some(store) = account.store()
-        && !store.join("volumes").join(volume).exists()
-    {
-        return Ok(VolumeState::Absent);
-    }
-    let output = run("volume inspect", &["volume", "inspect", "--", volume])?;
-    if !output.status.success() {
-        let there = run("volume exists", &["volume", "exists", "--", volume])?;
-        return match there.status.code() {
-            Some(1) => Ok(VolumeState::Absent),
-            _ => Err(failed("volume inspect", &output)),
-        };
-    }
-    let volumes: Vec<InspectedVolume> = serde_json::from_slice(&output.stdout)
-        .map_err(|e| HostError::Podman { what: "volume inspect", stderr: e.to_string() })?;
-    let ours = volumes.iter().all(|v| v.labels.get(names::LABEL).is_some_and(|b| b == name.as_str()));
-    Ok(if ours && !volumes.is_empty() { VolumeState::Ours } else { VolumeState::Foreign })
-}
-
-/// Deletes a volume of the box; one that is not there or not the box's own is left alone.
-pub fn remove_volume(account: &Account, name: &BoxName, wanted: &str) -> Result<(), HostError> {
-    match volume(account, name, wanted)? {
-        VolumeState::Absent | VolumeState::Foreign => return Ok(()),
-        VolumeState::Ours => {}
-    }
-    let mut output = run("volume rm", &["volume", "rm", "--", wanted])?;
-    // 2: in use (podman-volume-rm(1)).
-    if output.status.code() == Some(2) && is_our_container(name)? {
-        let gone = run("rm", &["rm", "--force", "--ignore", "--", &names::container(name)])?;
-        if !gone.status.success() {
-            return Err(failed("rm", &gone));
-        }
-        output = run("volume rm", &["volume", "rm", "--", wanted])?;
-    }
-    // 1: gone meanwhile.
-    match output.status.code() {
-        Some(0 | 1) => Ok(()),
-        _ => Err(failed("volume rm", &output)),
-    }
 }
 
 /// The arguments that run a command in a box.

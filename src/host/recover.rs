@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::apply::sweep;
-use super::lock::BoxLock;
-use super::{AccountLock, Applied, Host, HostError, Pending, entries};
+use super::{AccountLock, Host, HostError, Pending, files, registry, stage};
 use crate::plan;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -14,41 +12,50 @@ use crate::spec::BoxName;
 pub enum Recovered {
     /// A destruction was finished.
     Destroyed(BoxName),
-    /// A create was cut short after its units were written; the box is whole and was not started.
-    Created(BoxName),
+    /// A create was cut short after its units were written; the box is whole, and systemd may be starting it.
+    Created { name: BoxName, starting: bool },
     /// A destruction still cannot be finished.
     Stuck(BoxName, HostError),
+    /// What dead commands left could not be removed.
+    Unswept(HostError),
 }
 
-/// Finishes destructions and names interrupted creates. Runs at the beginning of every command that changes something.
-pub fn recover(host: &Host) -> Result<Vec<Recovered>, HostError> {
+/// Finishes destructions and names interrupted creates. Runs at the beginning of every command that changes something;
+/// `but` is the box that the command is about to destroy itself.
+pub fn recover(host: &Host, but: Option<&BoxName>) -> Result<Vec<Recovered>, HostError> {
+    let mut found = Vec::new();
+    // A create at work has made its folder and not locked it yet, but under this lock.
     let admission = AccountLock::take(&host.account, &host.interrupts)?;
-    let withdrawn = sweep(&host.account)?;
-    let mut cut_short = entries(&host.account)?;
-    cut_short.retain(|e| e.pending.is_some() && BoxLock::try_take(&e.folder).is_some());
+    let withdrawn = stage::sweep(&host.account).unwrap_or_else(|why| {
+        found.push(Recovered::Unswept(why));
+        Vec::new()
+    });
     drop(admission);
     forget(host, withdrawn)?;
-    if cut_short.is_empty() {
-        return Ok(Vec::new());
-    }
-    let states = host.systemd.states(names::UNIT_PATTERN)?;
-    let mut found = Vec::new();
-    for entry in cut_short {
-        let name = entry.name;
-        match entry.pending {
-            // The create went through but for its last step.
-            Some(Pending::Create) if states.get(&names::service(&name)).is_some_and(|s| s.active == "active") => {
-                super::files::remove(&entry.folder.join(names::PENDING_FILE))?;
-            }
-            Some(Pending::Create) => found.push(Recovered::Created(name)),
-            Some(ref found_mark @ Pending::Destroy { ref keep_volumes }) => {
-                let plan = plan::resume_destroy(&name, keep_volumes);
-                found.push(match host.resume(&plan, found_mark) {
+    for name in registry::cut_short(&host.account)? {
+        if but == Some(&name) {
+            continue;
+        }
+        // Held by whoever is at work on it, or gone: nothing was cut short.
+        let Some(held) = host.try_hold(&name) else { continue };
+        match held.entry.pending {
+            Some(Pending::Destroy { ref keep_volumes }) => {
+                let plan = plan::destroy(&name, keep_volumes);
+                found.push(match host.apply(&plan, held.into(), &|_| {}) {
                     Ok(()) => Recovered::Destroyed(name),
-                    // Another command finished it first.
-                    Err(Applied { cause, .. }) if matches!(*cause, HostError::Gone { .. }) => continue,
-                    Err(Applied { cause, .. }) => Recovered::Stuck(name, *cause),
+                    Err(applied) => Recovered::Stuck(name, *applied.cause),
                 });
+            }
+            Some(Pending::Create) => {
+                let unit = names::service(&name);
+                let states = host.systemd.states(&unit)?;
+                match states.get(&unit).map(|s| s.active.as_str()) {
+                    // It went through but for its last step.
+                    Some("active") => {
+                        host.apply(&plan::settle(&name), held.into(), &|_| {}).map_err(|a| *a.cause)?;
+                    }
+                    other => found.push(Recovered::Created { name, starting: other == Some("activating") }),
+                }
             }
             None => {}
         }
@@ -66,7 +73,7 @@ fn forget(host: &Host, withdrawn: Vec<(BoxName, PathBuf)>) -> Result<(), HostErr
         for unit in names::volume_services(&name).into_iter().chain([names::service(&name)]) {
             host.systemd.reset_failed(&unit)?;
         }
-        super::files::remove_all(&folder)?;
+        files::remove_all(&folder)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The owner's boxes, read from their folders. No other record is needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -40,14 +40,10 @@ pub struct StopMark {
 }
 
 /// An operation that has begun and not ended.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "operation", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
     Create,
-    Destroy {
-        #[serde(default)]
-        keep_volumes: Vec<String>,
-    },
+    Destroy { keep_volumes: Vec<String> },
 }
 
 impl Entry {
@@ -59,15 +55,46 @@ impl Entry {
 
 /// All boxes of the account, by name. Folders that cannot be box names are not ours and are passed over.
 pub fn entries(account: &Account) -> Result<Vec<Entry>, HostError> {
+    Ok(names(account)?.into_iter().map(|name| read(name.clone(), account.folder(&name))).collect())
+}
+
+/// The boxes' names alone.
+pub fn names(account: &Account) -> Result<Vec<BoxName>, HostError> {
     let boxes = account.boxes();
     let folders = files::names_in(&boxes).map_err(HostError::io("reading", &boxes))?;
-    Ok(folders
-        .into_iter()
-        .filter_map(|folder| {
-            let name: BoxName = folder.file_name()?.to_str()?.parse().ok()?;
-            folder.symlink_metadata().is_ok_and(|m| m.is_dir()).then(|| read(name, folder))
-        })
-        .collect())
+    let name = |folder: PathBuf| {
+        let name: BoxName = folder.file_name()?.to_str()?.parse().ok()?;
+        folder.symlink_metadata().is_ok_and(|m| m.is_dir()).then_some(name)
+    };
+    Ok(folders.into_iter().filter_map(name).collect())
+}
+
+/// Boxes that have a mark of something begun.
+pub(super) fn cut_short(account: &Account) -> Result<Vec<BoxName>, HostError> {
+    let mut names = names(account)?;
+    names.retain(|name| pending(name, &account.folder(name)).is_some());
+    Ok(names)
+}
+
+/// From here on the next command finishes the destruction. What is to be kept is said before, and never taken back.
+pub(super) fn mark_destroying(folder: &Path, name: &BoxName, keep: &[String]) -> Result<(), HostError> {
+    if !folder.join(names::DESTROYING_FILE).exists() {
+        for volume in names::volumes(name) {
+            files::remove(&folder.join(names::keep_file(&volume)))?;
+        }
+    }
+    let keep: Vec<String> = keep.iter().map(|volume| names::keep_file(volume)).collect();
+    files::mark(folder, &keep)?;
+    files::mark(folder, &[names::DESTROYING_FILE.to_owned()])
+}
+
+fn pending(name: &BoxName, folder: &Path) -> Option<Pending> {
+    let is_there = |file: &str| folder.join(file).symlink_metadata().is_ok();
+    if is_there(names::DESTROYING_FILE) {
+        let keep_volumes = names::volumes(name).into_iter().filter(|v| is_there(&names::keep_file(v))).collect();
+        return Some(Pending::Destroy { keep_volumes });
+    }
+    is_there(names::CREATING_FILE).then_some(Pending::Create)
 }
 
 /// One box, if its folder is there.
@@ -83,13 +110,12 @@ fn read(name: BoxName, folder: PathBuf) -> Entry {
     let stopped = text(names::STOPPED_FILE)
         .transpose()
         .map(|t| t.ok().and_then(|t| toml::from_str(&t).ok()).map(plain).unwrap_or_default());
-    // An operation that cannot be read must not be finished.
-    let pending = text(names::PENDING_FILE).ok().flatten().and_then(|t| toml::from_str(&t).ok());
+    let pending = pending(&name, &folder);
     let spec = spec(&name, &folder);
     Entry { name, folder, spec, stopped, pending }
 }
 
-fn spec(name: &BoxName, folder: &std::path::Path) -> Result<BoxSpec, Trouble> {
+fn spec(name: &BoxName, folder: &Path) -> Result<BoxSpec, Trouble> {
     let file = names::SPEC_FILE.to_owned();
     let text = match files::read(&folder.join(&file)) {
         Ok(Some(text)) => text,

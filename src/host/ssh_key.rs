@@ -1,6 +1,9 @@
 //! The keys with which an owner enters their own boxes.
 
-use duct::cmd;
+use std::fs::File;
+use std::path::Path;
+
+use duct::{Expression, cmd};
 use tracing::debug;
 
 use super::{Account, HostError, files, podman};
@@ -9,30 +12,43 @@ use super::{Account, HostError, files, podman};
 pub fn public(account: &Account) -> Result<String, HostError> {
     let private = account.ssh_key();
     let public = private.with_extension("pub");
-    if !private.exists() {
-        let folder = private.parent().unwrap_or(&private);
-        files::private_folder(folder)?;
-        // Made aside and renamed: two commands at once end with one whole pair.
-        let making = files::private_temporary(".making-", folder)?;
-        let new = making.path().join("id_ed25519");
-        debug!("ssh-keygen -t ed25519 -f {}", new.display());
-        let output = cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "devbox-ctl", "-f", &new)
-            .stdin_null()
-            .stdout_null()
-            .stderr_capture()
-            .unchecked()
-            .run()
-            .map_err(HostError::io("running", "ssh-keygen"))?;
-        if !output.status.success() {
-            let said = podman::printable(&String::from_utf8_lossy(&output.stderr));
-            return Err(HostError::io("making", &private)(std::io::Error::other(said)));
-        }
-        for (from, to) in [(new.with_extension("pub"), &public), (new, &private)] {
-            std::fs::rename(&from, to).map_err(HostError::io("making", to))?;
-        }
+    if !(private.exists() && public.exists()) {
+        make(&private, &public)?;
     }
     let text = files::read(&public).map_err(HostError::io("reading", &public))?.unwrap_or_default();
     Ok(text.trim().to_owned())
+}
+
+/// Makes what is missing of the pair. One command at a time, the private half last: what is there is one pair.
+fn make(private: &Path, public: &Path) -> Result<(), HostError> {
+    let folder = private.parent().unwrap_or(private);
+    files::private_folder(folder)?;
+    let lock = File::open(folder).map_err(HostError::io("locking", folder))?;
+    lock.lock().map_err(HostError::io("locking", folder))?;
+    if !private.exists() {
+        let making = files::private_temporary(".making-", folder)?;
+        let new = making.path().join("id_ed25519");
+        keygen(private, &cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "devbox-ctl", "-f", &new))?;
+        for (from, to) in [(new.with_extension("pub"), public), (new, private)] {
+            std::fs::rename(&from, to).map_err(HostError::io("making", to))?;
+        }
+    }
+    if !public.exists() {
+        let text = keygen(private, &cmd!("ssh-keygen", "-y", "-f", private))?;
+        files::write(folder, "id_ed25519.pub", &text)?;
+    }
+    Ok(())
+}
+
+fn keygen(key: &Path, call: &Expression) -> Result<String, HostError> {
+    debug!("{call:?}");
+    let output = call.stdin_null().stdout_capture().stderr_capture().unchecked().run();
+    let output = output.map_err(HostError::io("running", "ssh-keygen"))?;
+    if !output.status.success() {
+        let said = podman::printable(&String::from_utf8_lossy(&output.stderr));
+        return Err(HostError::io("making", key)(std::io::Error::other(said)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Every key that may enter: the one for boxes, and those that may enter the owner's account anyway.

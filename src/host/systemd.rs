@@ -26,6 +26,8 @@ trait Manager {
     fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
     #[allow(clippy::type_complexity)] // the reply's own shape
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<ListedUnit>>;
+    #[zbus(property)]
+    fn environment(&self) -> zbus::Result<Vec<String>>;
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
 }
@@ -62,6 +64,16 @@ pub enum Job {
     Start,
     Stop,
     Restart,
+}
+
+impl Job {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// A connection to the manager.
@@ -126,7 +138,7 @@ impl Systemd {
             let stopped = async {
                 match select(pin!(interrupts.wait()), pin!(late)).await {
                     Either::Left(_) => HostError::Interrupted,
-                    Either::Right(_) => HostError::Timeout { unit: unit.to_owned(), seconds: patience.as_secs() },
+                    Either::Right(_) => HostError::Timeout { job, unit: unit.to_owned(), seconds: patience.as_secs() },
                 }
             };
             match select(pin!(ended), pin!(stopped)).await {
@@ -134,6 +146,12 @@ impl Systemd {
                 Either::Right((why, _)) => Err(why),
             }
         })
+    }
+
+    /// What the manager gives every unit.
+    pub fn environment(&self) -> Result<Vec<(String, String)>, HostError> {
+        let list = zbus::block_on(self.manager.environment())?;
+        Ok(list.iter().filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
     }
 
     /// Clears a failure and the start limit; a unit that is not loaded has neither.

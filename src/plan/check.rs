@@ -15,6 +15,7 @@ pub struct Broken {
 pub fn check(plan: &Plan) -> Result<(), Broken> {
     let broken = |what| Err(Broken { verb: plan.verb, name: plan.name.to_string(), what });
     let unit = names::service(&plan.name);
+    let slice = names::slice(&plan.name);
     let volume_services = names::volume_services(&plan.name);
     let volumes = names::volumes(&plan.name);
 
@@ -26,7 +27,7 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
                     return broken("it starts what is not this box");
                 }
                 Step::Stop { unit: u } | Step::ResetFailed { unit: u }
-                    if *u != unit && !volume_services.contains(u) =>
+                    if *u != unit && *u != slice && !volume_services.contains(u) =>
                 {
                     return broken("it stops what is not this box's");
                 }
@@ -79,7 +80,7 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CreateRequest, create, destroy, restart, start, stop};
+    use super::super::{CreateRequest, create, destroy, restart, settle, start, stop};
     use super::*;
     use crate::quadlet::UnitFile;
     use proptest::prelude::*;
@@ -98,7 +99,7 @@ mod tests {
                 let removal = Step::RemoveVolume { volume: volume.clone() };
                 prop_assert!(!made.undo.contains(&removal));
             }
-            for plan in [made, start(&name, loaded, keep), stop(&name), restart(&name, loaded), destroy(&name, keep)] {
+            for plan in [made, start(&name, loaded, keep), stop(&name), restart(&name, loaded, keep), destroy(&name, there), settle(&name)] {
                 prop_assert_eq!(check(&plan), Ok(()));
             }
         }
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn wrong_plans_are_caught() {
         let name: crate::spec::BoxName = "abc".parse().unwrap();
-        let good = destroy(&name, false);
+        let good = destroy(&name, &[]);
         let spoil = |f: fn(&mut Plan)| {
             let mut plan = good.clone();
             f(&mut plan);

@@ -2,7 +2,7 @@
 
 use super::{Plan, Step, Verb, destroy};
 use crate::quadlet::{UnitFile, names};
-use crate::spec::BoxName;
+use crate::spec::{BoxName, DevIs};
 
 /// What `create` is decided from.
 #[derive(Debug)]
@@ -14,11 +14,11 @@ pub struct CreateRequest<'a> {
     pub volumes_there: &'a [String],
 }
 
-/// Publish, reload, start. The folder is published with its `pending` mark in it.
+/// Publish, reload, start. The folder is published with its `creating` mark in it.
 pub fn create(request: CreateRequest<'_>) -> Plan {
     let CreateRequest { name, mut files, start, volumes_there } = request;
     let unit = names::service(name);
-    files.push(UnitFile { name: names::PENDING_FILE.to_owned(), text: "operation = \"create\"\n".to_owned() });
+    files.push(UnitFile { name: names::CREATING_FILE.to_owned(), text: String::new() });
     let mut steps = vec![Step::Publish];
     if start {
         steps.push(Step::Reload);
@@ -35,4 +35,35 @@ pub fn create(request: CreateRequest<'_>) -> Plan {
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let undo = destroy::steps(name, volumes_there);
     Plan { verb: Verb::Create, name: name.clone(), files, steps, undo }
+}
+
+/// Who `dev` is to be: to the files of a kept home it stays who it was, and a folder of the owner's can be written by
+/// the owner only. `None` where both cannot be had.
+pub fn dev_is(has_mounts: bool, kept: Option<DevIs>) -> Option<DevIs> {
+    match (has_mounts, kept) {
+        (true, Some(DevIs::Subordinate)) => None,
+        (true, _) => Some(DevIs::Owner),
+        // The default mapping needs no copy of the image.
+        (false, kept) => Some(kept.unwrap_or(DevIs::Subordinate)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dev_stays_who_it_was() {
+        use DevIs::{Owner, Subordinate};
+        for (mounts, kept, is) in [
+            (false, None, Some(Subordinate)),
+            (true, None, Some(Owner)),
+            (false, Some(Owner), Some(Owner)),
+            (true, Some(Owner), Some(Owner)),
+            (false, Some(Subordinate), Some(Subordinate)),
+            (true, Some(Subordinate), None),
+        ] {
+            assert_eq!(dev_is(mounts, kept), is, "{mounts} {kept:?}");
+        }
+    }
 }

@@ -5,13 +5,7 @@ use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// Stops the box, deletes its volumes but those to keep, removes its folder.
-pub fn destroy(name: &BoxName, keep_volumes: bool) -> Plan {
-    let keep: &[String] = if keep_volumes { &names::volumes(name) } else { &[] };
-    resume_destroy(name, keep)
-}
-
-/// Finishes a destruction that was cut short, as its mark says.
-pub fn resume_destroy(name: &BoxName, keep: &[String]) -> Plan {
+pub fn destroy(name: &BoxName, keep: &[String]) -> Plan {
     Plan { verb: Verb::Destroy, name: name.clone(), files: Vec::new(), steps: steps(name, keep), undo: Vec::new() }
 }
 
@@ -19,7 +13,8 @@ pub fn resume_destroy(name: &BoxName, keep: &[String]) -> Plan {
 pub(super) fn steps(name: &BoxName, keep: &[String]) -> Vec<Step> {
     let unit = names::service(name);
     let mut steps = vec![Step::MarkDestroying { keep_volumes: keep.to_vec() }, Step::Stop { unit: unit.clone() }];
-    steps.extend(names::volume_services(name).map(|unit| Step::Stop { unit }));
+    // The slice stays otherwise, empty, until its manager ends.
+    steps.extend(names::volume_services(name).into_iter().chain([names::slice(name)]).map(|unit| Step::Stop { unit }));
     let gone = names::volumes(name).into_iter().filter(|v| !keep.contains(v));
     steps.extend(gone.map(|volume| Step::RemoveVolume { volume }));
     steps.extend([Step::Withdraw, Step::Reload]);

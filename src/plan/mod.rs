@@ -14,9 +14,9 @@ use crate::quadlet::UnitFile;
 use crate::spec::BoxName;
 
 pub use check::{Broken, check};
-pub use create::{CreateRequest, create};
-pub use destroy::{destroy, resume_destroy};
-pub use run::{restart, start, stop};
+pub use create::{CreateRequest, create, dev_is};
+pub use destroy::destroy;
+pub use run::{restart, settle, start, stop};
 
 /// One thing to do. Every step may be repeated: done twice, it leaves what it left the first time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,6 +5,9 @@ use crate::spec::BoxName;
 /// The label that makes a volume or a container ours; its value is the box's name.
 pub const LABEL: &str = "io.devbox.box";
 
+/// The label that says who `dev` is outside, and so whose the files of a volume are.
+pub const DEV_LABEL: &str = "io.devbox.dev";
+
 /// What every unit of ours matches (`ListUnitsByPatterns`).
 pub const UNIT_PATTERN: &str = "devbox-*.service";
 
@@ -13,10 +16,17 @@ pub const SPEC_FILE: &str = "box.toml";
 pub const ENV_FILE: &str = "box.env";
 /// Present while its owner wants the box stopped; the unit's condition looks for it.
 pub const STOPPED_FILE: &str = "stopped";
-/// Present from the first write until an operation is through, so that the next command can finish what was cut short.
-pub const PENDING_FILE: &str = "pending";
+/// Present until a create is through, and from the beginning of a destroy, so that the next command can finish what was
+/// cut short. Marks say it by their names alone: an empty file can be made on a disk that is full.
+pub const CREATING_FILE: &str = "creating";
+pub const DESTROYING_FILE: &str = "destroying";
 /// The box's SSH host key as the host's client knows it.
 pub const KNOWN_HOSTS_FILE: &str = "known_hosts";
+
+/// Beside [`DESTROYING_FILE`]: this volume stays.
+pub fn keep_file(volume: &str) -> String {
+    format!("keep-{volume}")
+}
 
 /// The unit's name without its suffix; the container's name too.
 pub fn container(name: &BoxName) -> String {

@@ -3,7 +3,7 @@
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value, context};
 
 use super::{escape, names};
-use crate::spec::BoxSpec;
+use crate::spec::{BoxSpec, DevIs};
 
 /// The template texts; an administrator's copies replace single ones.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ const TASKS_MAX: u32 = 2048;
 
 /// All files of the box's folder, in the order of their names.
 pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, RenderError> {
-    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, env, mounts } = spec;
+    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, env, mounts } = spec;
     let mounts: Vec<Value> = mounts
         .iter()
         .map(|m| {
@@ -70,9 +70,8 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         tasks_max => TASKS_MAX,
         capabilities => CAPABILITIES,
         has_env => !env.is_empty(),
-        // A folder of the owner's is writable for dev only when dev is the owner. The default mapping needs no copy of
-        // the image, so it stays for boxes without mounts.
-        user_namespace => (!mounts.is_empty()).then_some("keep-id:uid=1000,gid=1000"),
+        dev => dev.word(),
+        user_namespace => (*dev == DevIs::Owner).then_some("keep-id:uid=1000,gid=1000"),
         mounts,
     };
 
@@ -128,7 +127,7 @@ mod tests {
 
     fn spec(mounts: &[&str]) -> BoxSpec {
         let mut spec = BoxSpec::from_toml(
-            "format = 1\nname = \"abc\"\nimage = \"localhost/devbox:latest\"\ncpu = 1.5\nmemory = \"1G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\n",
+            "format = 1\nname = \"abc\"\nimage = \"localhost/devbox:latest\"\ncpu = 1.5\nmemory = \"1G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\ndev = \"owner\"\n",
         )
         .unwrap();
         spec.mounts = mounts.iter().map(|m| m.parse().unwrap()).collect();

@@ -14,10 +14,11 @@ pub struct EnvVar {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
-    #[error("{0:?} is not KEY=VALUE")]
-    Form(String),
-    #[error("{0:?} is not a variable's name: letters, digits and _, no digit first")]
-    Key(String),
+    // Neither shows what was typed: it may be a secret, or half of one.
+    #[error("a variable has no `=`: it is given as KEY=VALUE")]
+    Form,
+    #[error("a variable's name has letters, digits and _ only, and no digit first")]
+    Key,
     #[error("{0} is set by the box itself")]
     Reserved(String),
     // Podman reads the file line by line (podman-run(1), --env-file): a line break would begin another variable.
@@ -36,21 +37,24 @@ impl EnvVar {
     pub fn value(&self) -> &str {
         &self.value
     }
+
+    /// The variable with its value hidden, to show.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Self { value: "(hidden)".to_owned(), ..self }
+    }
 }
 
 impl FromStr for EnvVar {
     type Err = EnvError;
 
     fn from_str(text: &str) -> Result<Self, EnvError> {
-        let (key, value) = text
-            .split_once('=')
-            // Not the text itself: what was typed may be half of a secret.
-            .ok_or_else(|| EnvError::Form(shortened(text)))?;
+        let (key, value) = text.split_once('=').ok_or(EnvError::Form)?;
         let mut characters = key.chars();
         let named = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && characters.all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !named || key.len() > 255 {
-            return Err(EnvError::Key(shortened(key)));
+            return Err(EnvError::Key);
         }
         if RESERVED.contains(&key) {
             return Err(EnvError::Reserved(key.to_owned()));
@@ -59,13 +63,6 @@ impl FromStr for EnvVar {
             return Err(EnvError::Value(key.to_owned()));
         }
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(20) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 
@@ -91,5 +88,10 @@ mod tests {
         {
             assert!(bad.parse::<EnvVar>().is_err(), "{bad:?}");
         }
+        for secret in ["hunter2", "hunter2 x=y", "A=hunter2\n"] {
+            let error = secret.parse::<EnvVar>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+        assert_eq!("A=b".parse::<EnvVar>().unwrap().masked().to_string(), "A=(hidden)");
     }
 }

@@ -27,10 +27,34 @@ pub struct BoxSpec {
     pub cpu: Cpu,
     pub memory: Memory,
     pub created_at: jiff::Timestamp,
+    pub dev: DevIs,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+}
+
+/// Who the box's user `dev` is on the host. All files in its home belong to that id, so it is decided once for a home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DevIs {
+    /// An id of the owner's that is nobody else's: needs no copy of the image.
+    Subordinate,
+    /// The owner: may write the folders that the owner shows in the box.
+    Owner,
+}
+
+impl DevIs {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Subordinate => "subordinate",
+            Self::Owner => "owner",
+        }
+    }
+
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Subordinate, Self::Owner].into_iter().find(|d| d.word() == word)
+    }
 }
 
 /// Why a `box.toml` is not a spec.
@@ -46,6 +70,13 @@ pub enum SpecError {
 pub const FORMAT: u32 = 1;
 
 impl BoxSpec {
+    /// The same box without the values of its variables, to show.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        self.env = self.env.into_iter().map(EnvVar::masked).collect();
+        self
+    }
+
     /// Reads the text of a `box.toml`.
     pub fn from_toml(text: &str) -> Result<Self, SpecError> {
         let spec: Self = toml::from_str(text).map_err(|e| SpecError::Syntax(e.message().to_owned()))?;
@@ -91,6 +122,7 @@ mod tests {
             cpu: "2".parse().unwrap(),
             memory: "4G".parse().unwrap(),
             created_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            dev: DevIs::Owner,
             env: vec!["A=b c".parse().unwrap()],
             mounts: vec!["/home/alice/src:/src:ro".parse().unwrap()],
         }

@@ -83,7 +83,7 @@ fn dry_run(world: &World) -> Outcome {
     world.run("carol", &["devbox-ctl", "create", "abc", "--dry-run"]).expect(0)?;
     ensure(!world.path("/home/carol/.config/containers").exists(), "a folder was made")?;
     world.ctl(&["create", "half"]).expect(0)?;
-    world.write("/home/alice/.config/containers/systemd/devbox/half/pending", "operation = \"destroy\"\n");
+    world.write("/home/alice/.config/containers/systemd/devbox/half/destroying", "");
     world.ctl(&["create", "abc", "--dry-run"]).expect(0)?;
     world.ctl(&["exec", "half", "--", "true"]).expect(0)?;
     world.ctl(&["stop", "half"]).expect(10)?.says("destroying half had been cut short; it is finished now")?;

@@ -23,10 +23,10 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 /// It never says that it is ready, and goes when it is told to.
-const MUTE: &str = r#"["perl","-e","$SIG{TERM}=sub{exit};sleep 1 while 1"]"#;
+pub(crate) const MUTE: &str = r#"["perl","-e","$SIG{TERM}=sub{exit};sleep 1 while 1"]"#;
 
 /// An image like the box's, with another main program.
-fn image(world: &World, name: &str, program: &str) -> Outcome {
+pub(crate) fn image(world: &World, name: &str, program: &str) -> Outcome {
     let script = format!(
         "printf 'FROM localhost/devbox:latest\\nENTRYPOINT {program}\\n' | podman build -q -t localhost/{name} -f - ."
     );
@@ -66,7 +66,7 @@ fn slow(world: &World) -> Outcome {
 
 /// Waits for an event of the journal, not for a time. The unit's name is used once on this host, so that the event is
 /// found whether it is past or to come.
-fn wait_for_start(world: &World, unit: &str) -> Outcome {
+pub(crate) fn wait_for_start(world: &World, unit: &str) -> Outcome {
     let script = format!("timeout 20 journalctl --user -f -n all -o cat -u {unit} | grep -q -m 1 'container start'");
     world.run("alice", &["sh", "-c", &script]).expect(0).map(drop)
 }

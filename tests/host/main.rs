@@ -9,7 +9,9 @@ mod image;
 mod inputs;
 mod kill;
 mod lab;
+mod races;
 mod reboot;
+mod store;
 mod units;
 mod world;
 
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         units::TESTS,
         image::TESTS,
         faults::TESTS,
+        store::TESTS,
+        races::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

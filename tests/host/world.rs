@@ -144,10 +144,8 @@ impl World {
         let mut left = self.listing(&format!("{home}/.config/containers/systemd/devbox"));
         left.extend(self.listing(&format!("{home}/.config/containers/devbox-stage")));
         left.extend(self.listing(&format!("{home}/.local/share/containers/storage/volumes")));
-        let units = self.run(
-            "alice",
-            &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*.service"],
-        );
+        let units =
+            self.run("alice", &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*"]);
         left.extend(units.out.lines().map(str::to_owned));
         let containers = self.run("alice", &["podman", "ps", "--all", "--quiet"]);
         left.extend(containers.out.lines().map(str::to_owned));

@@ -1,0 +1,150 @@
+//! A box's data: whose it is, where podman keeps it, and what is shown in its home.
+
+use super::faults::{MUTE, image};
+use super::world::{Outcome, Tests, World, ensure};
+
+pub(crate) const TESTS: Tests = &[
+    ("store::kept_data_stays_readable", kept_data),
+    ("store::the_shells_environment_moves_nothing", environment),
+    ("store::podman_is_asked_where_the_store_may_be_moved", moved),
+    ("store::a_volume_of_a_longer_name_is_not_taken", longer_name),
+    ("store::folders_shown_in_the_home", shown_in_home),
+    ("store::a_killed_box_comes_back", killed_box),
+    ("store::a_box_that_does_not_listen_is_stopped", deaf_box),
+    ("store::secrets_are_not_shown", secrets),
+];
+
+fn kept_data(world: &World) -> Outcome {
+    world.ok("alice", &["mkdir", "-p", "src"])?;
+    let mount = ["--mount", "/home/alice/src:/src"];
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "touch", "kept"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?;
+    let ran = world.ctl(&[&["create", "abc"][..], &mount].concat()).expect(1)?;
+    ran.says("the kept data of abc is of a box without mounts")?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "test -e kept && touch more"]).expect(0)?;
+    // The other way round the data decides.
+    world.ctl(&[&["create", "other"][..], &mount].concat()).expect(0)?;
+    world.ctl(&["exec", "other", "--", "touch", "kept"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "--keep-volume", "other"]).expect(0)?;
+    world.ctl(&["create", "other"]).expect(0)?;
+    world.ctl(&["exec", "other", "--", "sh", "-c", "test -e kept && touch more"]).expect(0)?;
+    world.ctl(&["ssh", "other", "--", "true"]).expect(0)?;
+    world.ok("alice", &["rm", "-r", "src"])?;
+    Ok(())
+}
+
+fn environment(world: &World) -> Outcome {
+    let moved = [
+        "env",
+        "HOME=/tmp",
+        "XDG_DATA_HOME=/tmp/data",
+        "XDG_CONFIG_HOME=/tmp/config",
+        "XDG_RUNTIME_DIR=/tmp",
+        "CONTAINER_HOST=tcp://127.0.0.1:1",
+        "CONTAINERS_CONF=/nowhere",
+        "CONTAINERS_STORAGE_CONF=/nowhere",
+        "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere",
+        "devbox-ctl",
+    ];
+    let ctl = |arguments: &[&str]| world.run("alice", &[&moved, arguments].concat());
+    ctl(&["create", "abc"]).expect(0)?;
+    ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    ctl(&["ssh", "abc", "--", "true"]).expect(0)?;
+    ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()
+}
+
+fn moved(world: &World) -> Outcome {
+    let conf = "/etc/containers/containers.conf.d/99-moved.conf";
+    let asks =
+        || world.ctl(&["create", "abc", "--dry-run", "-v"]).expect(0).map(|ran| ran.err.contains("podman volume"));
+    ensure(!asks()?, "podman is not asked where nothing moves the store")?;
+    world.write(conf, "[engine]\nvolume_path = \"/home/alice/volumes\"\n");
+    let asked = asks();
+    std::fs::remove_file(world.path(conf))?;
+    world.ok("alice", &["rm", "-rf", "volumes"])?;
+    ensure(asked?, "podman is asked")
+}
+
+fn longer_name(world: &World) -> Outcome {
+    // Podman takes the beginning of a name for it where that is not ambiguous.
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ok("alice", &["systemctl", "--user", "stop", "devbox-abc.service"])?;
+    world.ok("alice", &["podman", "volume", "rm", "abc-data"])?;
+    world.ok(
+        "alice",
+        &["podman", "volume", "create", "abc-data2", "--label", "io.devbox.box=abc", "--label", "io.devbox.dev=owner"],
+    )?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ok("alice", &["podman", "volume", "rm", "abc-data2"])?;
+    world.expect_clean()
+}
+
+fn shown_in_home(world: &World) -> Outcome {
+    world.ok("alice", &["sh", "-c", "mkdir -p 'src dir' && echo mine > 'src dir/file' && echo conf > 'one file'"])?;
+    let home = |path: &str| format!("/home/alice/{path}");
+    world
+        .ctl(&[
+            "create",
+            "abc",
+            "--mount",
+            &format!("{}:/home/dev/src", home("src dir")),
+            "--mount",
+            &format!("{}:/home/dev/.config/deep er/dir", home("src dir")),
+            "--mount",
+            &format!("{}:/home/dev/.bashrc", home("one file")),
+        ])
+        .expect(0)?;
+    let script = "test -e .tmux.conf && test -e .profile && cat .bashrc src/file '.config/deep er/dir/file' && stat -c %U . .config '.config/deep er' .ssh .tmux.conf";
+    let seen = world.ctl(&["exec", "abc", "--", "sh", "-c", script]).expect(0)?.out;
+    ensure(seen == "conf\nmine\nmine\ndev\ndev\ndev\ndev\ndev\n", &seen)?;
+    // Nothing was added to what is the owner's.
+    let left = world.ok("alice", &["sh", "-c", "ls -A 'src dir'; cat 'one file'"])?;
+    ensure(left == "file\nconf\n", &left)?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    world.ok("alice", &["rm", "-r", "src dir", "one file"])?;
+    Ok(())
+}
+
+fn killed_box(world: &World) -> Outcome {
+    world.ctl(&["create", "killed"]).expect(0)?;
+    let restarted =
+        "timeout 20 journalctl --user -f -n all -o cat -u devbox-killed.service | grep -q -m 1 'Scheduled restart job'";
+    world.ok("alice", &["podman", "kill", "--signal", "KILL", "devbox-killed"])?;
+    world.ok("alice", &["sh", "-c", restarted])?;
+    world.ok("alice", &["systemctl", "--user", "start", "devbox-killed.service"])?;
+    let status = world.ctl(&["status", "killed", "--json"]).expect(0)?.json()?;
+    ensure(status["state"] == "running" && status["restarts"] == 1, &status.to_string())
+}
+
+fn deaf_box(world: &World) -> Outcome {
+    image(
+        world,
+        "deaf:1",
+        &MUTE
+            .replace("exit}", "}")
+            .replace("sleep 1 while", "system(q(/usr/libexec/devbox/notify),q(READY=1));sleep 1 while"),
+    )?;
+    let own = include_str!("../../quadlet-templates/box.container").replace("StopTimeout=10", "StopTimeout=1");
+    world.write("/etc/devbox/quadlet-templates/box.container", &own);
+    world.ctl(&["create", "abc", "--image", "localhost/deaf:1"]).expect(0)?;
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    // Killed by the stop, and not started again for it.
+    let shown =
+        world.ok("alice", &["systemctl", "--user", "show", "-p", "ActiveState,NRestarts", "devbox-abc.service"])?;
+    ensure(shown.contains("ActiveState=inactive") && shown.contains("NRestarts=0"), &shown)
+}
+
+fn secrets(world: &World) -> Outcome {
+    for typed in ["s3cr3tword", "s3cr3t word=x", "A=s3cr3t\u{1}"] {
+        let ran = world.ctl(&["create", "abc", "--env", typed]).expect(1)?;
+        ensure(!format!("{ran:?}").contains("s3cr3t"), &format!("{ran:?}"))?;
+    }
+    for json in [&[][..], &["--json"]] {
+        let ran = world.ctl(&[&["create", "abc", "--dry-run", "--env", "TOKEN=s3cr3t"], json].concat()).expect(0)?;
+        ensure(!format!("{ran:?}").contains("s3cr3t") && ran.out.contains("TOKEN=(hidden)"), &format!("{ran:?}"))?;
+    }
+    Ok(())
+}
