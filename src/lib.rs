@@ -4,6 +4,7 @@
 //! `host` is the one room that touches the machine; `cli` is the one room that prints.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod broker;
 pub mod cli;
 pub mod host;
 #[deny(clippy::disallowed_methods)]
@@ -16,3 +17,5 @@ pub mod quadlet;
 pub mod settings;
 #[deny(clippy::disallowed_methods)]
 pub mod spec;
+#[deny(clippy::disallowed_methods)]
+pub mod wire;

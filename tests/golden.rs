@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use devbox_ctl::plan::{self, CreateRequest, Plan};
+use devbox_ctl::plan::{self, CreateRequest, Plan, StartRequest};
 use devbox_ctl::quadlet::{Templates, render};
 use devbox_ctl::spec::BoxSpec;
 
@@ -25,13 +25,21 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
     let files = render(spec, &Templates::default()).unwrap();
     let mut out: BTreeMap<_, _> = files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
     let name = &spec.name;
-    let create = plan::create(CreateRequest { name, files, start: true, volumes_there: &[] });
+    let create = plan::create(CreateRequest {
+        name,
+        files,
+        start: true,
+        reserve: Some((spec.cpu, spec.memory)),
+        volumes_there: &[],
+    });
+    let request =
+        StartRequest { name, loaded: true, marked: true, creating: false, ask: Some((spec.cpu, spec.memory)) };
     let plans = [
         create,
-        plan::start(name, false, true),
+        plan::start(StartRequest { loaded: false, creating: true, ..request }),
         plan::stop(name),
-        plan::restart(name, true, false),
-        plan::destroy(name, &[]),
+        plan::restart(StartRequest { marked: false, ..request }),
+        plan::destroy(name, &[], true),
     ];
     for plan in plans {
         plan::check(&plan).unwrap();

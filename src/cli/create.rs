@@ -129,7 +129,10 @@ fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, start: bool
     spec.dev =
         plan::dev_is(!spec.mounts.is_empty(), observed.kept_dev).ok_or_else(|| kept_without_mounts(&spec.name))?;
     let files = quadlet::render(&spec, &host::templates()?)?;
-    Ok(plan::create(CreateRequest { name: &spec.name, files, start, volumes_there: &observed.own_volumes }))
+    Ok({
+        let reserve = session.host.broker()?.map(|_| (spec.cpu, spec.memory));
+        plan::create(CreateRequest { name: &spec.name, files, start, reserve, volumes_there: &observed.own_volumes })
+    })
 }
 
 fn kept_without_mounts(name: &BoxName) -> Failure {

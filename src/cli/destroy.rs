@@ -41,7 +41,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         _ => Vec::new(),
     };
     keep.extend(kept_before.iter().filter(|v| !keep.contains(v)).cloned().collect::<Vec<_>>());
-    session.apply(&plan::destroy(&name, &keep), held.into()).map_err(|failure| half_done(&session, &name, failure))?;
+    session
+        .apply(&plan::destroy(&name, &keep, session.host.broker()?.is_some()), held.into())
+        .map_err(|failure| half_done(&session, &name, failure))?;
     ssh_config::refresh(&session.host);
     out.remark(&match (keep.is_empty(), args.keep_volume) {
         (true, _) => format!("{name} is destroyed"),

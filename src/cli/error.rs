@@ -8,6 +8,7 @@ use crate::policy::limits::Refusal;
 use crate::quadlet::RenderError;
 use crate::settings::SettingsError;
 use crate::spec::{BoxName, EnvError, ImageError, MountError, NameError, SizeError};
+use crate::wire::{Refused, Why};
 
 /// The contract's exit codes, by what happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) enum Kind {
     InvalidInput,
     Exists,
     OwnerLimit,
+    HostLimit,
+    NoResources,
     /// Podman or systemd.
     Backend,
     NoSuchBox,
@@ -32,6 +35,8 @@ impl Kind {
             Self::InvalidInput => 1,
             Self::Exists => 2,
             Self::OwnerLimit => 3,
+            Self::HostLimit => 4,
+            Self::NoResources => 5,
             Self::Backend => 7,
             Self::NoSuchBox => 10,
             Self::NotAllowed => 11,
@@ -48,6 +53,8 @@ impl Kind {
             Self::InvalidInput => "invalid-input",
             Self::Exists => "exists",
             Self::OwnerLimit => "owner-limit",
+            Self::HostLimit => "host-limit",
+            Self::NoResources => "no-resources",
             Self::Backend => "backend",
             Self::NoSuchBox => "no-such-box",
             Self::NotAllowed => "not-allowed",
@@ -227,10 +234,33 @@ impl From<HostError> for Failure {
                 .hint("nothing was changed; an administrator's template may be wrong (/etc/devbox/quadlet-templates)"),
             HostError::Taken(name) => Self::new(Kind::Exists, format!("there is already a box called {name}"))
                 .hint(format!("`devbox-ctl status {name}` shows it")),
+            HostError::Refused(refused) => Self::from(refused),
+            HostError::Broker(_) => {
+                failure(Kind::Backend).hint("`systemctl status devboxd` says more; nothing is done without it")
+            }
             HostError::Root => failure(Kind::NotAllowed).hint("run it as the box's owner"),
             HostError::NoAccount(_) => failure(Kind::Backend).hint("getent passwd does not know you"),
             HostError::Io { .. } => failure(Kind::Backend),
         }
+    }
+}
+
+/// The broker's own words, with the contract's codes.
+impl From<&Refused> for Failure {
+    fn from(refused: &Refused) -> Self {
+        let kind = match refused.why {
+            Why::InvalidInput => Kind::InvalidInput,
+            Why::Exists => Kind::Exists,
+            Why::OwnerLimit => Kind::OwnerLimit,
+            Why::HostLimit => Kind::HostLimit,
+            Why::NoResources => Kind::NoResources,
+            Why::NoSuchBox => Kind::NoSuchBox,
+            Why::NotAllowed => Kind::NotAllowed,
+            Why::TooMany => Kind::TimedOut,
+            Why::Ledger => Kind::Backend,
+        };
+        let hint = (!refused.hint.is_empty()).then(|| refused.hint.clone());
+        Self { kind, message: refused.message.clone(), facts: refused.facts.clone(), hint }
     }
 }
 

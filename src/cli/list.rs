@@ -3,12 +3,14 @@
 use clap::ValueEnum;
 use jiff::Timestamp;
 
-use super::error::{Failure, Kind};
+use super::error::Failure;
 use super::output::{self, Output};
 use super::view::{State, View};
 use crate::host::systemd::Systemd;
 use crate::host::{Account, entries};
 use crate::quadlet::names;
+use crate::spec::{Cpu, Memory};
+use crate::wire::LedgerBox;
 
 /// List your boxes
 #[derive(Debug, clap::Args)]
@@ -43,11 +45,7 @@ impl Wanted {
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     if args.all {
-        return Err(Failure::new(
-            Kind::NotAllowed,
-            "only the broker knows every owner's boxes, and this host has none",
-        )
-        .hint("`devbox-ctl list` shows yours"));
+        return all(args.state, out);
     }
     let views = views(args.state, out.json)?;
     if out.json {
@@ -64,6 +62,37 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
             out.warning(&format!("{}: {trouble}", view.name));
         }
     }
+    Ok(())
+}
+
+/// Every owner's, as the ledger and the cgroups have them: the broker looks into nobody's folder.
+fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
+    let boxes = super::admin::broker()?.boxes(true)?;
+    let state = |b: &LedgerBox| if b.running { State::Running } else { State::Stopped };
+    let boxes: Vec<&LedgerBox> = boxes.iter().filter(|b| b.expires == 0 && wanted.takes(state(b))).collect();
+    let cpu = |b: &LedgerBox| Cpu::from_millis(b.cpu_millis).ok();
+    let memory = |b: &LedgerBox| Memory::from_bytes(b.memory_bytes).ok().map(|m| m.to_string());
+    if out.json {
+        let views: Vec<View> = boxes.iter().filter_map(|b| View::of_ledger(b, state(b), cpu(b), memory(b))).collect();
+        output::json(&views);
+        return Ok(());
+    }
+    let unknown = || "-".to_owned();
+    let now = Timestamp::now().as_second();
+    let rows = boxes
+        .iter()
+        .map(|b| {
+            vec![
+                b.owner.clone(),
+                b.name.clone(),
+                state(b).word().to_owned(),
+                cpu(b).map_or_else(unknown, |c| c.to_string()),
+                memory(b).unwrap_or_else(unknown),
+                output::span(now - b.since) + " ago",
+            ]
+        })
+        .collect();
+    output::raw(&output::table(&["OWNER", "NAME", "STATE", "CPU", "MEMORY", "CREATED"], rows));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The command line: a file a verb. The only room that prints.
 
+mod admin;
 mod ask;
 mod completions;
 mod create;
@@ -11,6 +12,7 @@ mod logs;
 mod man;
 mod output;
 mod progress;
+mod report;
 mod restart;
 mod session;
 mod ssh;
@@ -65,6 +67,9 @@ enum Verb {
     #[command(hide = true)]
     SshProxy(ssh::ProxyArgs),
     SshConfig(ssh_config::Args),
+    Admin(admin::Args),
+    #[command(hide = true)]
+    Report(report::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -115,6 +120,8 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Ssh(args) => ssh::run(&args, out),
         Verb::SshProxy(args) => ssh::proxy(&args, out),
         Verb::SshConfig(args) => ssh_config::run(&args, out),
+        Verb::Admin(args) => admin::run(&args, out),
+        Verb::Report(args) => report::run(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
         Verb::Man(args) => man::run(&args, out),
     };

@@ -3,8 +3,10 @@
 use super::error::Failure;
 use super::output::Output;
 use super::session::{Names, each};
-use super::start::{loaded, whole};
+use super::start::{request, whole};
+use super::view::State;
 use crate::plan;
+use crate::quadlet::names;
 
 /// Restart boxes, or start those that are stopped
 #[derive(Debug, clap::Args)]
@@ -18,7 +20,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     each(&args.names, out, |session, held| {
         let entry = whole(&held)?;
         let name = entry.name.clone();
-        let plan = plan::restart(&name, loaded(session, entry)?, entry.stopped.is_some());
+        let unit = names::service(&name);
+        let runs = State::of_unit(session.host.systemd.states(&unit)?.get(&unit)) == State::Running;
+        let plan = plan::restart(request(session, entry, !runs)?);
         session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
         Ok(())

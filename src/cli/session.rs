@@ -1,8 +1,6 @@
 //! What most verbs begin with: the account, its manager, and what an earlier command left.
 
-use crate::host::podman::Podman;
-use crate::host::systemd::Systemd;
-use crate::host::{Account, Held, Hold, Host, HostError, Interrupts, Pending, Recovered, recover};
+use crate::host::{Held, Hold, Host, HostError, Interrupts, Pending, Recovered, recover};
 use crate::plan::{self, Plan};
 use crate::spec::BoxName;
 
@@ -20,11 +18,7 @@ pub(super) struct Session {
 impl Session {
     /// Connects, and changes nothing: for a dry run.
     pub(super) fn look(out: Output) -> Result<Self, Failure> {
-        let interrupts = Interrupts::catch();
-        let account = Account::current()?;
-        let systemd = Systemd::connect(&account)?;
-        let podman = Podman::of(&account, &systemd)?;
-        Ok(Self { host: Host { account, systemd, podman, interrupts }, out })
+        Ok(Self { host: Host::connect(Interrupts::catch())?, out })
     }
 
     /// Connects, and finishes what was cut short, but for a box that is about to be destroyed anyway.

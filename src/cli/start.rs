@@ -5,7 +5,7 @@ use super::output::Output;
 use super::session::{Names, Session, each};
 use super::view::State;
 use crate::host::{Entry, Held, Pending};
-use crate::plan;
+use crate::plan::{self, StartRequest};
 use crate::quadlet;
 
 /// Start stopped boxes and wait until they are ready
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
             return Err(Failure::new(Kind::AlreadySo, format!("{name} is running already"))
                 .hint(format!("`devbox-ctl restart {name}` starts it anew")));
         }
-        let plan = plan::start(&name, loaded(session, entry)?, entry.stopped.is_some());
+        let plan = plan::start(request(session, entry, true)?);
         session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
         Ok(())
@@ -45,10 +45,12 @@ pub(super) fn whole(held: &Held) -> Result<&Entry, Failure> {
     }
 }
 
-/// Whether systemd has read the units that are in the folder now.
-pub(super) fn loaded(session: &Session, entry: &Entry) -> Result<bool, Failure> {
-    if matches!(entry.pending, Some(Pending::Create)) {
-        return Ok(false);
-    }
-    Ok(session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?)
+/// What a start of the box is decided from; `ask`: whether the host must have room for it.
+pub(super) fn request<'a>(session: &Session, entry: &'a Entry, ask: bool) -> Result<StartRequest<'a>, Failure> {
+    let creating = matches!(entry.pending, Some(Pending::Create));
+    // Whether systemd has read the units that are in the folder now.
+    let loaded = !creating && session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?;
+    let sizes = entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
+    let ask = if (ask || creating) && session.host.broker()?.is_some() { sizes } else { None };
+    Ok(StartRequest { name: &entry.name, loaded, marked: entry.stopped.is_some(), creating, ask })
 }

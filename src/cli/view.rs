@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::host::systemd::{UnitDetails, UnitState};
-use crate::host::{Entry, Pending};
+use crate::host::{Entry, Pending, Trouble};
 use crate::quadlet::names;
 use crate::spec::Cpu;
+use crate::wire::LedgerBox;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,6 +134,17 @@ impl View {
             trouble,
             services: Vec::new(),
         }
+    }
+
+    /// A box of any owner's, of which the broker knows no more than this.
+    pub(super) fn of_ledger(b: &LedgerBox, state: State, cpu: Option<Cpu>, memory: Option<String>) -> Option<Self> {
+        let name = b.name.parse().ok()?;
+        let folder = std::path::PathBuf::new();
+        let unknown = Err(Trouble::Missing { file: String::new() });
+        let entry = Entry { name, folder, spec: unknown, stopped: None, pending: None };
+        let created_at = Timestamp::from_second(b.since).ok();
+        let view = Self::new(&b.owner, &entry, &HashMap::new());
+        Some(Self { state, created_at, cpu_limit: cpu, memory_limit: memory, trouble: None, ..view })
     }
 
     /// What only the unit's properties tell.

@@ -1,11 +1,12 @@
 //! Executes a [`Plan`], step by step, and takes it back when a step fails. It chooses nothing.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use super::lock::BoxLock;
 use super::podman::Podman;
 use super::systemd::{Job, JobEnd, Systemd};
-use super::{Account, AccountLock, Entry, HostError, Interrupts, files, generator, journal, registry, stage};
+use super::{Account, AccountLock, Broker, Entry, HostError, Interrupts, files, generator, journal, registry, stage};
 use crate::plan::{Plan, Step};
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -25,6 +26,7 @@ pub struct Host {
     pub systemd: Systemd,
     pub podman: Podman,
     pub interrupts: Interrupts,
+    broker: OnceCell<Option<Broker>>,
 }
 
 /// A plan that was not carried out.
@@ -67,6 +69,27 @@ pub struct Held {
 }
 
 impl Host {
+    /// The account's host. Nothing is asked of the broker before it is needed.
+    pub fn connect(interrupts: Interrupts) -> Result<Self, HostError> {
+        let account = Account::current()?;
+        let systemd = Systemd::connect(&account)?;
+        let podman = Podman::of(&account, &systemd)?;
+        Ok(Self { account, systemd, podman, interrupts, broker: OnceCell::new() })
+    }
+
+    /// The broker, where this host has one.
+    pub fn broker(&self) -> Result<Option<&Broker>, HostError> {
+        if let Some(broker) = self.broker.get() {
+            return Ok(broker.as_ref());
+        }
+        let found = Broker::connect()?;
+        Ok(self.broker.get_or_init(|| found).as_ref())
+    }
+
+    fn the_broker(&self) -> Result<&Broker, HostError> {
+        self.broker()?.ok_or_else(|| HostError::Broker("it is not installed any more".to_owned()))
+    }
+
     /// The box of this name, once nobody else is at work on it.
     pub fn hold(&self, name: &BoxName) -> Result<Held, HostError> {
         let lock = BoxLock::take(&self.account.folder(name), name.as_str(), &self.interrupts)?;
@@ -92,7 +115,7 @@ impl Host {
         let Hold { mut admission, mut lock } = hold;
         let mut deaf = None;
         let mut first = Ok(());
-        for step in &plan.steps {
+        for (at, step) in plan.steps.iter().enumerate() {
             progress(&step.describe(&plan.name));
             // Half a destruction is worse than a whole one; it takes a second.
             if matches!(step, Step::MarkDestroying { .. }) && self.interrupts.check().is_ok() {
@@ -112,6 +135,10 @@ impl Host {
             if let Err(cause) = done {
                 // Until it is published there is nothing to take back.
                 if lock.is_none() || plan.undo.is_empty() {
+                    // But for the name. One that is not given back is free again when the reservation ends.
+                    if lock.is_none() && plan.steps[..at].iter().any(|s| matches!(s, Step::Reserve { .. })) {
+                        let _ = self.step(&plan.name, &Step::Release);
+                    }
                     return Err(Applied { cause: Box::new(cause), undo_failed: None, undone: false });
                 }
                 let _deaf = self.interrupts.ignore();
@@ -176,6 +203,10 @@ impl Host {
             Step::MarkDestroying { keep_volumes } => registry::mark_destroying(&folder, name, keep_volumes),
             Step::Settle => files::remove(&folder.join(names::CREATING_FILE)),
             Step::RemoveVolume { volume } => self.podman.remove_volume(name, volume),
+            Step::Reserve { cpu, memory, start } => self.the_broker()?.reserve(name, *cpu, *memory, *start),
+            Step::Commit => self.the_broker()?.commit(name),
+            Step::Release => self.the_broker()?.release(name),
+            Step::AskRoom { memory } => self.the_broker()?.start(name, memory.bytes()),
             Step::Withdraw => files::withdraw(&folder, &stage::aside(&self.account, name)),
             Step::Discard => files::remove_all(&stage::aside(&self.account, name)),
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::systemd::Job;
+use crate::wire::Refused;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -37,6 +38,10 @@ pub enum HostError {
     GeneratorRefused(Vec<String>),
     #[error("{0} is there already")]
     Taken(String),
+    #[error("{0}")]
+    Refused(Refused),
+    #[error("the broker of this host does not answer: {0}")]
+    Broker(String),
     #[error("root has no boxes: its containers would not be rootless")]
     Root,
     #[error("the user id {0} has no account")]

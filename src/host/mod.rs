@@ -4,6 +4,7 @@
 
 mod account;
 mod apply;
+mod broker;
 mod error;
 mod etc;
 mod files;
@@ -15,6 +16,7 @@ pub mod observe;
 pub mod podman;
 mod recover;
 mod registry;
+pub mod slices;
 pub mod ssh_files;
 pub mod ssh_key;
 mod stage;
@@ -22,8 +24,9 @@ pub mod systemd;
 
 pub use account::{Account, now, own_name};
 pub use apply::{Applied, Held, Hold, Host, Progress};
+pub use broker::Broker;
 pub use error::HostError;
-pub use etc::{SettingsProblem, settings, templates};
+pub use etc::{SettingsProblem, settings, settings_files, settings_with, templates};
 pub use generator::explain;
 pub use interrupt::Interrupts;
 pub use lock::AccountLock;

@@ -30,8 +30,11 @@ pub fn recover(host: &Host, but: Option<&BoxName>) -> Result<Vec<Recovered>, Hos
         found.push(Recovered::Unswept(why));
         Vec::new()
     });
+    // Still under it: a box of the name that is being made meanwhile must not lose it.
+    if let Err(why) = forget(host, withdrawn) {
+        found.push(Recovered::Unswept(why));
+    }
     drop(admission);
-    forget(host, withdrawn)?;
     for name in registry::cut_short(&host.account)? {
         if but == Some(&name) {
             continue;
@@ -40,7 +43,7 @@ pub fn recover(host: &Host, but: Option<&BoxName>) -> Result<Vec<Recovered>, Hos
         let Some(held) = host.try_hold(&name) else { continue };
         match held.entry.pending {
             Some(Pending::Destroy { ref keep_volumes }) => {
-                let plan = plan::destroy(&name, keep_volumes);
+                let plan = plan::destroy(&name, keep_volumes, host.broker()?.is_some());
                 found.push(match host.apply(&plan, held.into(), &|_| {}) {
                     Ok(()) => Recovered::Destroyed(name),
                     Err(applied) => Recovered::Stuck(name, *applied.cause),
@@ -72,6 +75,11 @@ fn forget(host: &Host, withdrawn: Vec<(BoxName, PathBuf)>) -> Result<(), HostErr
     for (name, folder) in withdrawn {
         for unit in names::volume_services(&name).into_iter().chain([names::service(&name)]) {
             host.systemd.reset_failed(&unit)?;
+        }
+        if let Some(broker) = host.broker()?
+            && registry::entry(&host.account, &name).is_none()
+        {
+            broker.release(&name)?;
         }
         files::remove_all(&folder)?;
     }

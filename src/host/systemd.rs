@@ -105,6 +105,18 @@ impl Systemd {
         })
     }
 
+    /// The system's own manager.
+    pub fn system() -> Result<Self, HostError> {
+        let connected = zbus::block_on(async {
+            let connection = zbus::connection::Builder::address("unix:path=/run/dbus/system_bus_socket")
+                .method_timeout(Duration::from_mins(1))
+                .build()
+                .await?;
+            ManagerProxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No).build().await
+        });
+        Ok(Self { manager: connected? })
+    }
+
     pub fn reload(&self) -> Result<(), HostError> {
         debug!("systemd: Reload");
         Ok(zbus::block_on(self.manager.reload())?)

@@ -50,6 +50,9 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
                 Step::Withdraw if steps[at..].iter().any(|s| matches!(s, Step::RemoveVolume { .. })) => {
                     return broken("it forgets the box before its volumes are gone");
                 }
+                Step::Release if !before.contains(&Step::Withdraw) => {
+                    return broken("it gives a name away that a box has");
+                }
                 Step::Discard if !before.contains(&Step::Withdraw) || !before.contains(&Step::Reload) => {
                     return broken("it deletes units that systemd may still know");
                 }
@@ -57,7 +60,14 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
             }
         }
     }
+    let reserves = plan.steps.iter().any(|s| matches!(s, Step::Reserve { .. }));
+    if reserves != plan.steps.contains(&Step::Commit) {
+        return broken("it reserves a name and does not take it");
+    }
     let publishes = plan.steps.contains(&Step::Publish);
+    if publishes && reserves && !plan.undo.contains(&Step::Release) {
+        return broken("it keeps a name for nothing");
+    }
     if publishes && !plan.undo.contains(&Step::Withdraw) {
         return broken("it cannot be undone");
     }
@@ -80,7 +90,7 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CreateRequest, create, destroy, restart, settle, start, stop};
+    use super::super::{CreateRequest, StartRequest, create, destroy, restart, settle, start, stop};
     use super::*;
     use crate::quadlet::UnitFile;
     use proptest::prelude::*;
@@ -91,15 +101,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, keep: bool) {
+        fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, marked: bool, creating: bool, brokered: bool) {
             let name = name.parse().unwrap();
+            let ask = brokered.then(|| ("2".parse().unwrap(), "4G".parse().unwrap()));
+            let request = StartRequest { name: &name, loaded, marked, creating, ask };
             let there = &names::volumes(&name)[..kept];
-            let made = create(CreateRequest { name: &name, files: vec![file("box.toml")], start: start_it, volumes_there: there });
+            let made = create(CreateRequest { name: &name, files: vec![file("box.toml")], start: start_it, reserve: ask, volumes_there: there });
             for volume in there {
                 let removal = Step::RemoveVolume { volume: volume.clone() };
                 prop_assert!(!made.undo.contains(&removal));
             }
-            for plan in [made, start(&name, loaded, keep), stop(&name), restart(&name, loaded, keep), destroy(&name, there), settle(&name)] {
+            for plan in [made, start(request), stop(&name), restart(request), destroy(&name, there, brokered), settle(&name)] {
                 prop_assert_eq!(check(&plan), Ok(()));
             }
         }
@@ -108,7 +120,7 @@ mod tests {
     #[test]
     fn wrong_plans_are_caught() {
         let name: crate::spec::BoxName = "abc".parse().unwrap();
-        let good = destroy(&name, &[]);
+        let good = destroy(&name, &[], true);
         let spoil = |f: fn(&mut Plan)| {
             let mut plan = good.clone();
             f(&mut plan);
@@ -117,7 +129,7 @@ mod tests {
         assert_eq!(spoil(|p| p.verb = Verb::Stop), "it removes without being asked to");
         assert_eq!(spoil(|p| drop(p.steps.remove(1))), "it deletes a volume of a box that may run");
         assert_eq!(spoil(|p| drop(p.steps.remove(0))), "it deletes before it says so");
-        assert_eq!(spoil(|p| p.steps.rotate_right(6)), "it forgets the box before its volumes are gone");
+        assert_eq!(spoil(|p| p.steps.rotate_right(7)), "it forgets the box before its volumes are gone");
         assert_eq!(
             spoil(|p| p.steps[0] = Step::MarkDestroying { keep_volumes: vec!["abc-data".to_owned()] }),
             "it deletes a volume that is to be kept"

@@ -2,7 +2,7 @@
 
 use super::{Plan, Step, Verb, destroy};
 use crate::quadlet::{UnitFile, names};
-use crate::spec::{BoxName, DevIs};
+use crate::spec::{BoxName, Cpu, DevIs, Memory};
 
 /// What `create` is decided from.
 #[derive(Debug)]
@@ -10,16 +10,23 @@ pub struct CreateRequest<'a> {
     pub name: &'a BoxName,
     pub files: Vec<UnitFile>,
     pub start: bool,
+    /// The sizes to reserve, where this host has a broker.
+    pub reserve: Option<(Cpu, Memory)>,
     /// Volumes of this box that were there before (kept by an earlier `destroy --keep-volume`): undo leaves them.
     pub volumes_there: &'a [String],
 }
 
 /// Publish, reload, start. The folder is published with its `creating` mark in it.
 pub fn create(request: CreateRequest<'_>) -> Plan {
-    let CreateRequest { name, mut files, start, volumes_there } = request;
+    let CreateRequest { name, mut files, start, reserve, volumes_there } = request;
     let unit = names::service(name);
     files.push(UnitFile { name: names::CREATING_FILE.to_owned(), text: String::new() });
-    let mut steps = vec![Step::Publish];
+    // The name before the folder, and the folder before the name is its for good: a create that is cut short leaves a
+    // reservation that ends, or a folder whose `start` reserves again.
+    let mut steps = Vec::new();
+    steps.extend(reserve.map(|(cpu, memory)| Step::Reserve { cpu, memory, start }));
+    steps.push(Step::Publish);
+    steps.extend(reserve.map(|_| Step::Commit));
     if start {
         steps.push(Step::Reload);
         steps.push(Step::Start { unit });
@@ -33,7 +40,7 @@ pub fn create(request: CreateRequest<'_>) -> Plan {
     }
     steps.push(Step::Settle);
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let undo = destroy::steps(name, volumes_there);
+    let undo = destroy::steps(name, volumes_there, reserve.is_some());
     Plan { verb: Verb::Create, name: name.clone(), files, steps, undo }
 }
 

@@ -5,12 +5,13 @@ use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// Stops the box, deletes its volumes but those to keep, removes its folder.
-pub fn destroy(name: &BoxName, keep: &[String]) -> Plan {
-    Plan { verb: Verb::Destroy, name: name.clone(), files: Vec::new(), steps: steps(name, keep), undo: Vec::new() }
+pub fn destroy(name: &BoxName, keep: &[String], brokered: bool) -> Plan {
+    let steps = steps(name, keep, brokered);
+    Plan { verb: Verb::Destroy, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
 }
 
 /// The folder goes last of what tells of the box: until then the mark in it says how to finish.
-pub(super) fn steps(name: &BoxName, keep: &[String]) -> Vec<Step> {
+pub(super) fn steps(name: &BoxName, keep: &[String], brokered: bool) -> Vec<Step> {
     let unit = names::service(name);
     let mut steps = vec![Step::MarkDestroying { keep_volumes: keep.to_vec() }, Step::Stop { unit: unit.clone() }];
     // The slice stays otherwise, empty, until its manager ends.
@@ -20,6 +21,8 @@ pub(super) fn steps(name: &BoxName, keep: &[String]) -> Vec<Step> {
     steps.extend([Step::Withdraw, Step::Reload]);
     // A unit that failed stays in the manager's list, file or not.
     steps.extend(std::iter::once(unit).chain(names::volume_services(name)).map(|unit| Step::ResetFailed { unit }));
+    // What is aside tells the next command, should the broker not answer.
+    steps.extend(brokered.then_some(Step::Release));
     steps.push(Step::Discard);
     steps
 }

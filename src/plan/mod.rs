@@ -11,12 +11,12 @@ mod run;
 use serde::Serialize;
 
 use crate::quadlet::UnitFile;
-use crate::spec::BoxName;
+use crate::spec::{BoxName, Cpu, Memory};
 
 pub use check::{Broken, check};
 pub use create::{CreateRequest, create, dev_is};
 pub use destroy::destroy;
-pub use run::{restart, settle, start, stop};
+pub use run::{StartRequest, restart, settle, start, stop};
 
 /// One thing to do. Every step may be repeated: done twice, it leaves what it left the first time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,6 +50,20 @@ pub enum Step {
     Settle,
     RemoveVolume {
         volume: String,
+    },
+    /// The broker holds the name for this owner, if limits allow it; with `start`, if the host has room now.
+    Reserve {
+        cpu: Cpu,
+        memory: Memory,
+        start: bool,
+    },
+    /// The name is a box's from now on.
+    Commit,
+    /// The name is given back.
+    Release,
+    /// The broker says whether the host has room now.
+    AskRoom {
+        memory: Memory,
     },
     /// The folder leaves the registry in one step, and is kept aside until systemd has forgotten its units: should this
     /// be cut short, what is aside tells the next command.
@@ -97,6 +111,10 @@ impl Step {
             Self::MarkDestroying { .. } => "note that it is being destroyed".to_owned(),
             Self::Settle => "note that this is through".to_owned(),
             Self::RemoveVolume { volume } => format!("delete the volume {volume}"),
+            Self::Reserve { cpu, memory, .. } => format!("reserve {name} with {cpu} cpu and {memory} at the broker"),
+            Self::Commit => format!("make {name} a box of the broker's ledger"),
+            Self::Release => format!("give {name} back to the broker"),
+            Self::AskRoom { memory } => format!("ask the broker whether there is room for {memory}"),
             Self::Withdraw => format!("remove the units of {name}"),
             Self::Discard => "delete what was removed".to_owned(),
         }

@@ -2,23 +2,30 @@
 
 use super::{Plan, Step, Verb};
 use crate::quadlet::names;
-use crate::spec::BoxName;
+use crate::spec::{BoxName, Cpu, Memory};
 
-/// `loaded`: whether the manager knows the unit; after a create that was cut short it may not. `marked`: whether its
-/// owner had stopped it, which is what undo goes back to.
-pub fn start(name: &BoxName, loaded: bool, marked: bool) -> Plan {
-    let unit = names::service(name);
+/// What `start` and `restart` are decided from.
+#[derive(Debug, Clone, Copy)]
+pub struct StartRequest<'a> {
+    pub name: &'a BoxName,
+    /// Whether the manager knows the unit; after a create that was cut short it may not.
+    pub loaded: bool,
+    /// Whether its owner had stopped it, which is what undo goes back to.
+    pub marked: bool,
+    /// Its create was cut short: the broker may not know it.
+    pub creating: bool,
+    /// The sizes to ask the broker for, where this host has one and the box does not run.
+    pub ask: Option<(Cpu, Memory)>,
+}
+
+pub fn start(request: StartRequest<'_>) -> Plan {
+    let unit = names::service(request.name);
     let mut undo = vec![Step::Stop { unit: unit.clone() }];
-    if marked {
+    if request.marked {
         undo.insert(0, Step::MarkStopped);
     }
-    Plan {
-        verb: Verb::Start,
-        name: name.clone(),
-        files: Vec::new(),
-        steps: run(loaded, unit, |unit| Step::Start { unit }),
-        undo,
-    }
+    let steps = run(request, unit.clone(), Step::Start { unit });
+    Plan { verb: Verb::Start, name: request.name.clone(), files: Vec::new(), steps, undo }
 }
 
 pub fn stop(name: &BoxName) -> Plan {
@@ -27,11 +34,11 @@ pub fn stop(name: &BoxName) -> Plan {
 }
 
 /// A box that ran is left to systemd when this fails; one that its owner had stopped is stopped again.
-pub fn restart(name: &BoxName, loaded: bool, marked: bool) -> Plan {
-    let unit = names::service(name);
-    let undo = if marked { vec![Step::MarkStopped, Step::Stop { unit: unit.clone() }] } else { Vec::new() };
-    let steps = run(loaded, unit, |unit| Step::Restart { unit });
-    Plan { verb: Verb::Restart, name: name.clone(), files: Vec::new(), steps, undo }
+pub fn restart(request: StartRequest<'_>) -> Plan {
+    let unit = names::service(request.name);
+    let undo = if request.marked { vec![Step::MarkStopped, Step::Stop { unit: unit.clone() }] } else { Vec::new() };
+    let steps = run(request, unit.clone(), Step::Restart { unit });
+    Plan { verb: Verb::Restart, name: request.name.clone(), files: Vec::new(), steps, undo }
 }
 
 /// The last step of a create that was cut short right before it.
@@ -39,12 +46,19 @@ pub fn settle(name: &BoxName) -> Plan {
     Plan { verb: Verb::Create, name: name.clone(), files: Vec::new(), steps: vec![Step::Settle], undo: Vec::new() }
 }
 
-fn run(loaded: bool, unit: String, last: impl Fn(String) -> Step) -> Vec<Step> {
+fn run(request: StartRequest<'_>, unit: String, last: Step) -> Vec<Step> {
     let mut steps = Vec::new();
-    if !loaded {
+    match request.ask {
+        Some((cpu, memory)) if request.creating => {
+            steps.extend([Step::Reserve { cpu, memory, start: true }, Step::Commit]);
+        }
+        Some((_, memory)) => steps.push(Step::AskRoom { memory }),
+        None => {}
+    }
+    if !request.loaded {
         steps.push(Step::Reload);
     }
     // The unit's own condition looks at the mark, so it goes first.
-    steps.extend([Step::UnmarkStopped, Step::ResetFailed { unit: unit.clone() }, last(unit), Step::Settle]);
+    steps.extend([Step::UnmarkStopped, Step::ResetFailed { unit }, last, Step::Settle]);
     steps
 }

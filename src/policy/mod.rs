@@ -1,3 +1,5 @@
 //! Decisions over facts: no I/O, no clock. The embedded default and the broker call the same functions.
 
+pub mod host;
 pub mod limits;
+pub mod slices;

@@ -135,6 +135,16 @@ impl Settings {
         merged.validate(last)
     }
 
+    /// What holds for whoever has no section of their own.
+    pub fn everybody(&self) -> &OwnerSettings {
+        &self.defaults
+    }
+
+    /// Owners with a section of their own, by name.
+    pub fn named_owners(&self) -> impl Iterator<Item = (&str, &OwnerSettings)> {
+        self.owners.iter().map(|(name, owner)| (name.as_str(), owner))
+    }
+
     /// What holds for the owner with this user name.
     pub fn owner(&self, user: &str) -> &OwnerSettings {
         self.owners.get(user).unwrap_or(&self.defaults)

@@ -59,6 +59,11 @@ impl Cpu {
         self.0
     }
 
+    /// From thousandths, as they go over the bus.
+    pub fn from_millis(millis: u32) -> Result<Self, SizeError> {
+        format!("{}.{:03}", millis / 1000, millis % 1000).parse()
+    }
+
     pub fn as_f64(self) -> f64 {
         f64::from(self.0) / 1000.0
     }
@@ -128,6 +133,11 @@ const GIB: u64 = 1 << 30;
 impl Memory {
     pub fn bytes(self) -> u64 {
         self.bytes
+    }
+
+    /// From bytes, as they go over the bus: whole mebibytes.
+    pub fn from_bytes(bytes: u64) -> Result<Self, SizeError> {
+        if bytes.is_multiple_of(GIB) { format!("{}G", bytes / GIB) } else { format!("{}M", bytes / MIB) }.parse()
     }
 }
 

@@ -1,0 +1,213 @@
+//! The methods of `io.devbox.Broker1`: each hands its arguments and its caller to the queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use zbus::message::Header;
+use zbus::{Connection, interface};
+
+use super::caller::Callers;
+use super::desk::{Answer, Request};
+use super::queue::Queue;
+use crate::wire::{AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
+
+/// Calls at work, and when the last one ended.
+#[derive(Debug)]
+pub(super) struct Activity {
+    begun: Instant,
+    at_work: AtomicUsize,
+    /// Milliseconds after `begun`.
+    last: AtomicUsize,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self { begun: Instant::now(), at_work: AtomicUsize::new(0), last: AtomicUsize::new(0) }
+    }
+
+    /// For how long nobody has called.
+    pub(super) fn idle(&self) -> Duration {
+        if self.at_work.load(Ordering::SeqCst) > 0 {
+            return Duration::ZERO;
+        }
+        let last = Duration::from_millis(self.last.load(Ordering::SeqCst) as u64);
+        self.begun.elapsed().saturating_sub(last)
+    }
+
+    fn begin(self: &Arc<Self>) -> AtWork {
+        self.at_work.fetch_add(1, Ordering::SeqCst);
+        AtWork(Arc::clone(self))
+    }
+}
+
+struct AtWork(Arc<Activity>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let now = usize::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(usize::MAX);
+        self.0.last.store(now, Ordering::SeqCst);
+        self.0.at_work.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Broker {
+    pub(super) queue: Arc<Queue>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) callers: Callers,
+}
+
+impl Broker {
+    async fn ask(&self, connection: &Connection, header: &Header<'_>, request: Request) -> Result<Answer, Refused> {
+        let _at_work = self.activity.begin();
+        let mut caller = self.callers.of(connection, header).await?;
+        if request.is_for_administrators() && caller.uid != 0 {
+            caller.authorized = Callers::may_administer(connection, header).await;
+        }
+        self.queue.ask(caller, request).await
+    }
+}
+
+fn odd<T>() -> Result<T, Refused> {
+    Err(Refused::new(Why::Ledger, "devboxd answered another question"))
+}
+
+#[interface(name = "io.devbox.Broker1")]
+impl Broker {
+    /// Holds a name for the caller for ten minutes, if limits allow it; with `start`, if there is room now too.
+    async fn reserve(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+        cpu_millis: u32,
+        memory_bytes: u64,
+        start: bool,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Reserve { name, cpu_millis, memory_bytes, start }).await.map(drop)
+    }
+
+    /// Makes a reservation a box.
+    async fn commit(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Commit { name }).await.map(drop)
+    }
+
+    /// Gives a name back. One that is not held is no error.
+    async fn release(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Release { name }).await.map(drop)
+    }
+
+    /// Whether a box of the caller's can be started now; the size is for one that the ledger does not know.
+    async fn start(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+        memory_bytes: u64,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Start { name, memory_bytes }).await.map(drop)
+    }
+
+    /// The boxes (name, thousandths of a processor, bytes of memory) and the disk that the caller has, as they say.
+    async fn report(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        boxes: Vec<(String, u32, u64)>,
+        disk_bytes: u64,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Report { boxes, disk_bytes }).await.map(drop)
+    }
+
+    /// The caller's boxes, or everybody's for administrators.
+    async fn boxes(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        all: bool,
+    ) -> Result<Vec<LedgerBox>, Refused> {
+        match self.ask(connection, &header, Request::Boxes { all }).await? {
+            Answer::Boxes(boxes) => Ok(boxes),
+            _ => odd(),
+        }
+    }
+
+    /// What each owner has and may have; for administrators.
+    async fn limits(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<OwnerUse>, Refused> {
+        match self.ask(connection, &header, Request::Limits).await? {
+            Answer::Uses(uses) => Ok(uses),
+            _ => odd(),
+        }
+    }
+
+    /// The audit trail, newest first, of one owner or of all; for administrators.
+    async fn audit(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        since: i64,
+        owner: String,
+        most: u32,
+    ) -> Result<Vec<AuditLine>, Refused> {
+        match self.ask(connection, &header, Request::Audit { since, owner, most }).await? {
+            Answer::Audit(lines) => Ok(lines),
+            _ => odd(),
+        }
+    }
+
+    /// What the ledger and the host disagree on, mended where asked; for administrators.
+    async fn reconcile(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        fix: bool,
+    ) -> Result<Vec<Finding>, Refused> {
+        match self.ask(connection, &header, Request::Reconcile { fix }).await? {
+            Answer::Findings(findings) => Ok(findings),
+            _ => odd(),
+        }
+    }
+
+    /// Notes what an administrator is about to do to an owner's box, and gives the owner's uid.
+    async fn act(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        verb: String,
+        owner: String,
+        name: String,
+    ) -> Result<u32, Refused> {
+        match self.ask(connection, &header, Request::Act { verb, owner, name }).await? {
+            Answer::Uid(uid) => Ok(uid),
+            _ => odd(),
+        }
+    }
+
+    /// Whether the settings are good, and in words what holds; for administrators.
+    #[zbus(out_args("good", "text"))]
+    async fn status(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(bool, String), Refused> {
+        match self.ask(connection, &header, Request::Status).await? {
+            Answer::Status(good, text) => Ok((good, text)),
+            _ => odd(),
+        }
+    }
+}

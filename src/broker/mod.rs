@@ -1,0 +1,105 @@
+//! devboxd: names, limits and the audit trail, for all owners of a host. Started by the bus, gone when idle.
+//!
+//! It believes the kernel (bus credentials, cgroups), its ledger and the administrator's settings; everything else a
+//! tenant may have written. It opens no file in a tenant's folder.
+
+mod caller;
+mod desk;
+mod interface;
+mod ledger;
+mod probe;
+mod queue;
+mod reconcile;
+mod rules;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use clap::Parser;
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use zbus::fdo::RequestNameFlags;
+
+use crate::wire;
+use interface::{Activity, Broker};
+use queue::Queue;
+
+/// The broker of devbox-ctl: started by systemd when somebody calls it on the system bus.
+#[derive(Debug, Parser)]
+#[command(name = "devboxd", version)]
+struct Args {
+    /// Where the ledger is [default: $STATE_DIRECTORY]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// End after so many seconds without a call
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    idle: f64,
+    /// Serve on this bus instead of the system's
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    bus: Option<String>,
+}
+
+/// Between giving the name back and ending: what was sent to us before is on its way still.
+const DRAIN: Duration = Duration::from_millis(200);
+
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("devboxd cannot serve: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let state = args.state.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from));
+    let ledger = ledger::open(&state.ok_or("no --state and no $STATE_DIRECTORY")?.join("ledger.sqlite"))?;
+    let queue = Arc::new(Queue::default());
+    let worker = {
+        let queue = Arc::clone(&queue);
+        std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || queue.serve(ledger, desk::Desk::default()))?
+    };
+    let activity = Arc::new(Activity::new());
+    let broker =
+        Broker { queue: Arc::clone(&queue), activity: Arc::clone(&activity), callers: caller::Callers::default() };
+    let idle = Duration::try_from_secs_f64(args.idle)?;
+    let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle));
+    queue.close();
+    let _ = worker.join();
+    Ok(served?)
+}
+
+/// Serves until nobody has called for a while, or until it is told to end.
+async fn serve(bus: Option<&str>, broker: Broker, activity: &Activity, idle: Duration) -> zbus::Result<()> {
+    let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(zbus::Error::from)?;
+    let builder = match bus {
+        Some(address) => zbus::connection::Builder::address(address),
+        None => zbus::connection::Builder::system(),
+    };
+    let connection = builder.serve_at(wire::PATH, broker).build().await?;
+    connection.request_name_with_flags(wire::BUS_NAME, RequestNameFlags::DO_NOT_QUEUE).await?;
+    loop {
+        let quiet = activity.idle();
+        if quiet >= idle {
+            break;
+        }
+        let timer = async_io::Timer::after(idle.saturating_sub(quiet).max(Duration::from_millis(10)));
+        if let Either::Left(_) = select(signals.next(), timer).await {
+            break;
+        }
+    }
+    // From here on the bus starts another devboxd for new calls; systemd starts it once this one has ended.
+    connection.release_name(wire::BUS_NAME).await?;
+    async_io::Timer::after(DRAIN).await;
+    while activity.idle() < DRAIN {
+        async_io::Timer::after(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

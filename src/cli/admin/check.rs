@@ -1,0 +1,62 @@
+//! `admin check [FILE]`.
+
+use std::path::PathBuf;
+
+use crate::cli::error::{Failure, Kind};
+use crate::cli::output::{self, Output};
+use crate::host::{self, Broker, HostError};
+use crate::settings::Settings;
+use crate::wire::Why;
+
+/// Check the settings, or an edit of users.toml before it goes live
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  devbox-ctl admin check\n  devbox-ctl admin check ./users.toml && sudo install -m644 ./users.toml /etc/devbox/"
+)]
+pub(super) struct Args {
+    /// Take this file in the place of /etc/devbox/users.toml
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    let settings = match &args.file {
+        Some(file) => host::settings_with(file)?,
+        None => host::settings()?,
+    };
+    // Only an edit that is live is the broker's concern.
+    let broker = if args.file.is_none() { status()? } else { None };
+    if let Some((false, text)) = &broker {
+        return Err(
+            Failure::new(Kind::InvalidInput, format!("devboxd: {text}")).hint("the file was changed since; call again")
+        );
+    }
+    if out.json {
+        output::json(&serde_json::json!({ "good": true, "broker": broker.map(|(_, text)| text) }));
+        return Ok(());
+    }
+    out.remark(&summary(&settings));
+    if let Some((_, text)) = broker {
+        out.remark(&format!("devboxd: {text}"));
+    }
+    Ok(())
+}
+
+/// What devboxd says; nothing where there is none, or where the caller is no administrator.
+fn status() -> Result<Option<(bool, String)>, Failure> {
+    let Some(broker) = Broker::connect()? else { return Ok(None) };
+    match broker.status() {
+        Ok(status) => Ok(Some(status)),
+        Err(HostError::Refused(refused)) if refused.why == Why::NotAllowed => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn summary(settings: &Settings) -> String {
+    let named: Vec<&str> = settings.named_owners().map(|(name, _)| name).collect();
+    let everybody = settings.everybody();
+    let named = if named.is_empty() { "nobody".to_owned() } else { named.join(", ") };
+    format!(
+        "the settings are good\n  host     {} boxes at most\n  default  {} boxes at most, of {} cpu and {}\n  named    {named}",
+        settings.host_max_boxes, everybody.max_boxes, everybody.cpu, everybody.memory
+    )
+}

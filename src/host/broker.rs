@@ -1,0 +1,127 @@
+//! devboxd as its callers see it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::debug;
+use zbus::proxy;
+
+use super::HostError;
+use crate::spec::{BoxName, Cpu, Memory};
+use crate::wire::{self, AuditLine, ERROR_PREFIX, Finding, LedgerBox, OwnerUse, Refused, Why};
+
+#[proxy(interface = "io.devbox.Broker1", default_service = "io.devbox.Broker1", default_path = "/io/devbox/Broker1")]
+trait Broker1 {
+    fn reserve(&self, name: &str, cpu_millis: u32, memory_bytes: u64, start: bool) -> zbus::Result<()>;
+    fn commit(&self, name: &str) -> zbus::Result<()>;
+    fn release(&self, name: &str) -> zbus::Result<()>;
+    fn start(&self, name: &str, memory_bytes: u64) -> zbus::Result<()>;
+    fn report(&self, boxes: &[(String, u32, u64)], disk_bytes: u64) -> zbus::Result<()>;
+    fn boxes(&self, all: bool) -> zbus::Result<Vec<LedgerBox>>;
+    fn limits(&self) -> zbus::Result<Vec<OwnerUse>>;
+    fn audit(&self, since: i64, owner: &str, most: u32) -> zbus::Result<Vec<AuditLine>>;
+    fn reconcile(&self, fix: bool) -> zbus::Result<Vec<Finding>>;
+    fn act(&self, verb: &str, owner: &str, name: &str) -> zbus::Result<u32>;
+    fn status(&self) -> zbus::Result<(bool, String)>;
+}
+
+/// The system's bus where it always is: what `$DBUS_SYSTEM_BUS_ADDRESS` names could be anybody's.
+const BUS: &str = "/run/dbus/system_bus_socket";
+/// Where the broker's activation file is, if it is installed (dbus-daemon(1), standard_system_servicedirs).
+const INSTALLED: [&str; 4] = [
+    "/usr/share/dbus-1/system-services",
+    "/usr/local/share/dbus-1/system-services",
+    "/etc/dbus-1/system-services",
+    "/run/current-system/sw/share/dbus-1/system-services",
+];
+/// Longer than the bus waits for a service to start.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[derive(Debug)]
+pub struct Broker(Broker1Proxy<'static>);
+
+impl Broker {
+    /// `None` where this host has no broker. One that is installed and does not answer is an error of its calls: to go
+    /// on without it would be to go on without limits.
+    pub fn connect() -> Result<Option<Self>, HostError> {
+        let file = format!("{}.service", wire::BUS_NAME);
+        if !INSTALLED.iter().any(|folder| Path::new(folder).join(&file).exists()) {
+            return Ok(None);
+        }
+        debug!("broker: connecting to {BUS}");
+        let connected = zbus::block_on(async {
+            let connection = zbus::connection::Builder::address(format!("unix:path={BUS}").as_str())
+                .method_timeout(PATIENCE)
+                .build()
+                .await?;
+            Broker1Proxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No).build().await
+        });
+        connected.map(|proxy| Some(Self(proxy))).map_err(|e: zbus::Error| HostError::Broker(e.to_string()))
+    }
+
+    /// Whether the name may be had, held for the caller from now on for a while.
+    pub fn reserve(&self, name: &BoxName, cpu: Cpu, memory: Memory, start: bool) -> Result<(), HostError> {
+        debug!("broker: Reserve {name}");
+        said(zbus::block_on(self.0.reserve(name.as_str(), cpu.millis(), memory.bytes(), start)))
+    }
+
+    pub fn commit(&self, name: &BoxName) -> Result<(), HostError> {
+        debug!("broker: Commit {name}");
+        said(zbus::block_on(self.0.commit(name.as_str())))
+    }
+
+    pub fn release(&self, name: &BoxName) -> Result<(), HostError> {
+        debug!("broker: Release {name}");
+        said(zbus::block_on(self.0.release(name.as_str())))
+    }
+
+    pub fn start(&self, name: &BoxName, memory_bytes: u64) -> Result<(), HostError> {
+        debug!("broker: Start {name}");
+        said(zbus::block_on(self.0.start(name.as_str(), memory_bytes)))
+    }
+
+    pub fn report(&self, boxes: &[(String, u32, u64)], disk_bytes: u64) -> Result<(), HostError> {
+        debug!("broker: Report of {} box(es)", boxes.len());
+        said(zbus::block_on(self.0.report(boxes, disk_bytes)))
+    }
+
+    pub fn boxes(&self, all: bool) -> Result<Vec<LedgerBox>, HostError> {
+        said(zbus::block_on(self.0.boxes(all)))
+    }
+
+    pub fn limits(&self) -> Result<Vec<OwnerUse>, HostError> {
+        said(zbus::block_on(self.0.limits()))
+    }
+
+    pub fn audit(&self, since: i64, owner: &str, most: u32) -> Result<Vec<AuditLine>, HostError> {
+        said(zbus::block_on(self.0.audit(since, owner, most)))
+    }
+
+    pub fn reconcile(&self, fix: bool) -> Result<Vec<Finding>, HostError> {
+        said(zbus::block_on(self.0.reconcile(fix)))
+    }
+
+    /// Notes an administrator's act; the owner's uid.
+    pub fn act(&self, verb: &str, owner: &str, name: &BoxName) -> Result<u32, HostError> {
+        said(zbus::block_on(self.0.act(verb, owner, name.as_str())))
+    }
+
+    pub fn status(&self) -> Result<(bool, String), HostError> {
+        said(zbus::block_on(self.0.status()))
+    }
+}
+
+/// A refusal is the broker's word; anything else means that there was none.
+fn said<T>(reply: zbus::Result<T>) -> Result<T, HostError> {
+    let error = match reply {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    if let zbus::Error::MethodError(name, _, message) = &error
+        && let Some(why) = name.strip_prefix(ERROR_PREFIX).and_then(Why::of_word)
+        && let Ok((text, facts, hint)) = message.body().deserialize::<(String, Vec<String>, String)>()
+    {
+        return Err(HostError::Refused(Refused { why, message: text, facts, hint }));
+    }
+    Err(HostError::Broker(error.to_string()))
+}

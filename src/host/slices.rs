@@ -1,0 +1,60 @@
+//! Owners' slices: their drop-ins under /run, which systemd reads at its next reload and sets live.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::User;
+
+use super::systemd::Systemd;
+use super::{HostError, files};
+use crate::policy::slices::{self, DropIns};
+use crate::settings::Settings;
+
+/// Gone at a reboot, and written again by devbox-limits.service: /etc is the administrator's own.
+const FOLDER: &str = "/run/systemd/system";
+const FILE: &str = "50-devbox.conf";
+
+/// Writes what the settings say, takes away what they no longer say, and has systemd apply it. Says which units changed.
+pub fn apply(settings: &Settings) -> Result<Vec<String>, HostError> {
+    let uid = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+    let wanted = slices::drop_ins(settings, uid);
+    let there = there()?;
+    let mut changed = Vec::new();
+    for (unit, text) in &wanted {
+        if there.get(unit) != Some(text) {
+            let folder = folder(unit);
+            fs::create_dir_all(&folder).map_err(HostError::io("making the folder", &folder))?;
+            files::write(&folder, FILE, text)?;
+            // files::write makes them private; units are everybody's to read.
+            let path = folder.join(FILE);
+            let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            fs::set_permissions(&path, open).map_err(HostError::io("opening", &path))?;
+            changed.push(unit.clone());
+        }
+    }
+    for unit in there.keys().filter(|unit| !wanted.contains_key(*unit)) {
+        files::remove(&folder(unit).join(FILE))?;
+        changed.push(unit.clone());
+    }
+    if !changed.is_empty() {
+        Systemd::system()?.reload()?;
+    }
+    Ok(changed)
+}
+
+fn folder(unit: &str) -> PathBuf {
+    Path::new(FOLDER).join(format!("{unit}.d"))
+}
+
+fn there() -> Result<DropIns, HostError> {
+    let mut found = DropIns::new();
+    for path in files::names_in(Path::new(FOLDER)).map_err(HostError::io("reading", FOLDER))? {
+        let unit = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".d"));
+        if let Some(unit) = unit.filter(|u| u.starts_with("user-") && u.strip_suffix(".slice").is_some())
+            && let Ok(Some(text)) = files::read(&path.join(FILE))
+        {
+            found.insert(unit.to_owned(), text);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,65 @@
+//! What an owner's slice may take, as drop-ins of systemd's: the limit that holds whatever its owner runs.
+
+use std::collections::BTreeMap;
+
+use crate::settings::{OwnerSettings, Settings};
+
+/// A drop-in, by the unit whose folder it is for.
+pub type DropIns = BTreeMap<String, String>;
+
+/// One drop-in for every user without a section of their own, one for each who has one, and one that frees root.
+/// `uid`: the id of a user name; a name without one is left out, for there is no slice to limit.
+pub fn drop_ins(settings: &Settings, uid: impl Fn(&str) -> Option<u32>) -> DropIns {
+    let mut drop_ins = DropIns::new();
+    let everybody = settings.everybody();
+    if everybody.owner_cpu.is_some() || everybody.owner_memory.is_some() || everybody.owner_tasks.is_some() {
+        // The prefix's drop-ins hold for every user's slice (systemd.unit(5)), so for root's too.
+        drop_ins.insert("user-.slice".to_owned(), text(everybody));
+        drop_ins.insert("user-0.slice".to_owned(), text(&OwnerSettings::default()));
+    }
+    for (name, owner) in settings.named_owners() {
+        // Root with limits could not repair the host.
+        if let Some(uid) = uid(name).filter(|uid| *uid != 0) {
+            drop_ins.insert(format!("user-{uid}.slice"), text(owner));
+        }
+    }
+    drop_ins
+}
+
+/// Each setting is written, set or not: it is to win over the prefix's.
+fn text(owner: &OwnerSettings) -> String {
+    let or_none = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
+    format!(
+        "# Written from /etc/devbox by devbox-limits.service; changes here are lost.\n[Slice]\nMemoryMax={}\nCPUQuota={}\nTasksMax={}\n",
+        or_none(owner.owner_memory.map(|m| m.bytes().to_string()), "infinity"),
+        or_none(owner.owner_cpu.map(|millis| format!("{}%", millis.div_ceil(10))), ""),
+        or_none(owner.owner_tasks.map(|t| t.to_string()), "infinity"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> DropIns {
+        let settings = Settings::read(&[("t".to_owned(), text.to_owned())]).unwrap();
+        drop_ins(&settings, |name| match name {
+            "root" => Some(0),
+            "alice" => Some(1000),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn who_gets_one() {
+        assert!(of("").is_empty());
+        let all = of(
+            "[defaults]\nowner_memory = \"24G\"\nowner_cpu = 1.5\n[users.alice]\nowner_tasks = 100\n[users.gone]\nmax_boxes = 1\n[users.root]\nowner_tasks = 9\n",
+        );
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["user-.slice", "user-0.slice", "user-1000.slice"]);
+        assert!(all["user-.slice"].ends_with("MemoryMax=25769803776\nCPUQuota=150%\nTasksMax=infinity\n"));
+        assert!(all["user-0.slice"].ends_with("MemoryMax=infinity\nCPUQuota=\nTasksMax=infinity\n"));
+        // The defaults go on where a section does not say otherwise.
+        assert!(all["user-1000.slice"].ends_with("MemoryMax=25769803776\nCPUQuota=150%\nTasksMax=100\n"));
+    }
+}

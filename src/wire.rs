@@ -1,0 +1,157 @@
+//! What devboxd and its callers say to each other on the system bus. docs/broker.md is the same for people.
+
+use zbus::zvariant::Type;
+
+pub const BUS_NAME: &str = "io.devbox.Broker1";
+pub const PATH: &str = "/io/devbox/Broker1";
+pub const INTERFACE: &str = "io.devbox.Broker1";
+
+/// One box of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]
+pub struct LedgerBox {
+    pub owner: String,
+    pub name: String,
+    pub cpu_millis: u32,
+    pub memory_bytes: u64,
+    /// Seconds since 1970.
+    pub since: i64,
+    /// When a reservation ends; 0 for a box.
+    pub expires: i64,
+    /// Whether a process of it runs.
+    pub running: bool,
+}
+
+/// One line of the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]
+pub struct AuditLine {
+    /// Seconds since 1970.
+    pub at: i64,
+    pub caller: String,
+    pub pid: u32,
+    /// What the process called itself: not proven.
+    pub program: String,
+    pub verb: String,
+    pub owner: String,
+    pub name: String,
+    /// `allowed`, or the kind of the refusal.
+    pub outcome: String,
+}
+
+/// What an owner has and may have.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]
+pub struct OwnerUse {
+    pub owner: String,
+    pub boxes: u32,
+    pub max_boxes: u32,
+    pub cpu_millis: u64,
+    pub memory_bytes: u64,
+    /// As the owner's own timer measured it; 0 where it never did.
+    pub disk_bytes: u64,
+    /// When it last did, in seconds since 1970; 0 is never.
+    pub reported: i64,
+}
+
+/// Something that the ledger and the host disagree on.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]
+pub struct Finding {
+    /// `orphan`, `taken`, `lost`, `stale` or `silent`.
+    pub kind: String,
+    pub owner: String,
+    pub name: String,
+    pub text: String,
+    /// Whether `--fix` mends it, or did.
+    pub mends: bool,
+}
+
+/// Why devboxd said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    InvalidInput,
+    Exists,
+    OwnerLimit,
+    HostLimit,
+    NoResources,
+    NoSuchBox,
+    NotAllowed,
+    /// Too many calls at once or in a day.
+    TooMany,
+    /// The ledger cannot be read or written.
+    Ledger,
+}
+
+impl Why {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "InvalidInput",
+            Self::Exists => "Exists",
+            Self::OwnerLimit => "OwnerLimit",
+            Self::HostLimit => "HostLimit",
+            Self::NoResources => "NoResources",
+            Self::NoSuchBox => "NoSuchBox",
+            Self::NotAllowed => "NotAllowed",
+            Self::TooMany => "TooMany",
+            Self::Ledger => "Ledger",
+        }
+    }
+
+    pub fn of_word(word: &str) -> Option<Self> {
+        [
+            Self::InvalidInput,
+            Self::Exists,
+            Self::OwnerLimit,
+            Self::HostLimit,
+            Self::NoResources,
+            Self::NoSuchBox,
+            Self::NotAllowed,
+            Self::TooMany,
+            Self::Ledger,
+        ]
+        .into_iter()
+        .find(|why| why.word() == word)
+    }
+}
+
+/// A refusal as it goes over the bus: the error `io.devbox.Error.WHY` with (message, facts, hint).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    pub why: Why,
+    pub message: String,
+    pub facts: Vec<String>,
+    pub hint: String,
+}
+
+pub const ERROR_PREFIX: &str = "io.devbox.Error.";
+
+impl Refused {
+    pub fn new(why: Why, message: impl Into<String>) -> Self {
+        Self { why, message: message.into(), facts: Vec::new(), hint: String::new() }
+    }
+
+    #[must_use]
+    pub fn fact(mut self, fact: impl Into<String>) -> Self {
+        self.facts.push(fact.into());
+        self
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+impl zbus::DBusError for Refused {
+    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
+        zbus::Message::error(call, self.name()).build(&(&self.message, &self.facts, &self.hint))
+    }
+
+    fn name(&self) -> zbus::names::ErrorName<'_> {
+        zbus::names::ErrorName::try_from(format!("{ERROR_PREFIX}{}", self.why.word()))
+            .unwrap_or_else(|_| unreachable!("a word is letters only"))
+    }
+
+    fn description(&self) -> Option<&str> {
+        Some(&self.message)
+    }
+}
