@@ -3,6 +3,8 @@
 //! Run by `cargo test` alone they are counted as ignored: booting a host needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attack;
+mod broker;
 mod commands;
 mod faults;
 mod image;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         faults::TESTS,
         store::TESTS,
         races::TESTS,
+        broker::TESTS,
+        attack::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

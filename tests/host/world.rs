@@ -157,8 +157,46 @@ impl World {
         if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}").into()) }
     }
 
+    /// devboxd as an administrator installs it, with these settings. Gone again after the test.
+    pub(crate) fn install_broker(&self, settings: &str) -> Outcome {
+        let programs = PathBuf::from(std::env::var_os("DEVBOX_BIN").ok_or("DEVBOX_BIN")?);
+        xtask::install::into(&self.root, programs.parent().ok_or("its folder")?).map_err(|e| format!("{e:#}"))?;
+        self.write("/etc/devbox/users.toml", settings);
+        for command in xtask::install::ACTIVATE {
+            self.ok("root", command)?;
+        }
+        Ok(())
+    }
+
+    /// Runs devboxd otherwise, from now on; an empty text is as it was.
+    pub(crate) fn override_devboxd(&self, text: &str) -> Outcome {
+        self.write("/run-override.conf", text);
+        let script = "mkdir -p /run/systemd/system/devboxd.service.d && mv /run-override.conf /run/systemd/system/devboxd.service.d/test.conf \
+                      && systemctl daemon-reload && systemctl stop devboxd";
+        self.ok("root", &["sh", "-c", script]).map(drop)
+    }
+
+    fn remove_broker(&self) {
+        if !self.path("/usr/libexec/devbox/devboxd").exists() {
+            return;
+        }
+        let script = "systemctl disable --now devbox-limits.service devbox-limits.path; systemctl stop devboxd; systemctl --global disable devbox-report.timer; \
+                      umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /run/systemd/system/devboxd.service.d /run/systemd/system/user-*.slice.d";
+        self.run("root", &["sh", "-c", script]);
+        xtask::install::remove(&self.root).expect("the broker gone");
+        for command in &xtask::install::ACTIVATE[1..3] {
+            self.ok("root", command).expect("a reload");
+        }
+    }
+
     /// Takes everything away that a test before may have left.
     pub(crate) fn clean(&self) {
+        self.remove_broker();
+        for user in ["bob", "carol"] {
+            for name in self.listing(&format!("/home/{user}/.config/containers/systemd/devbox")) {
+                self.run(user, &["devbox-ctl", "destroy", "--yes", &name]);
+            }
+        }
         let _ = fs::remove_dir_all(self.path("/etc/devbox"));
         self.run("root", &["umount", "--quiet", "/home/alice/.config/containers"]);
         if self.leftovers().is_empty() {

@@ -3,6 +3,7 @@
 //! A library too, so that tests boot the same hosts that a person does with `cargo xtask lab up`.
 
 pub mod image;
+pub mod install;
 pub mod interrupt;
 pub mod lab;
 pub mod lock;

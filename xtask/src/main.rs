@@ -23,6 +23,8 @@ enum Verb {
     Image(cmd::image::Image),
     /// Try devbox-ctl: builds all that it needs, boots a host and creates a box on it
     Try(cmd::trial::Try),
+    /// Install devbox-ctl and devboxd on this host, or under a root for a package
+    Install(cmd::install::Install),
     /// Run every test, those on a real host included
     Test(cmd::test::Test),
     /// Measure devbox-ctl beside what a person would do by hand, on a lab host
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Verb::Lab(lab) => cmd::lab::run(lab),
         Verb::Image(image) => cmd::image::run(&image),
         Verb::Try(args) => cmd::trial::run(&args),
+        Verb::Install(args) => cmd::install::run(&args),
         Verb::Test(args) => cmd::test::run(&args),
         Verb::Bench(args) => cmd::bench::run(&args),
     };

@@ -16,7 +16,7 @@ pub(crate) fn release() -> Result<PathBuf> {
     }
     progress::step("building devbox-ctl");
     let status = cargo()
-        .args(["build", "--release", "--package", "devbox-ctl", "--bin", "devbox-ctl", "--target-dir"])
+        .args(["build", "--release", "--package", "devbox-ctl", "--bins", "--target-dir"])
         .arg(&target)
         .stdin(Stdio::null())
         .status()

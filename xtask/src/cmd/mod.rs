@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod image;
+pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod test;
 pub(crate) mod trial;

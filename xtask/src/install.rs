@@ -1,0 +1,87 @@
+//! What a host gets: programs, units, the bus's and polkit's files, man pages and completions, as a package would lay
+//! them out.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::paths;
+
+/// (in the repository, on the host)
+const FILES: &[(&str, &str)] = &[
+    ("systemd/devboxd.service", "usr/lib/systemd/system/devboxd.service"),
+    ("systemd/devbox-limits.service", "usr/lib/systemd/system/devbox-limits.service"),
+    ("systemd/devbox-limits.path", "usr/lib/systemd/system/devbox-limits.path"),
+    ("systemd/user-delegate.conf", "usr/lib/systemd/system/user@.service.d/50-devbox.conf"),
+    ("systemd/devbox-report.service", "usr/lib/systemd/user/devbox-report.service"),
+    ("systemd/devbox-report.timer", "usr/lib/systemd/user/devbox-report.timer"),
+    ("systemd/devbox.sysusers", "usr/lib/sysusers.d/devbox.conf"),
+    ("systemd/io.devbox.Broker1.service", "usr/share/dbus-1/system-services/io.devbox.Broker1.service"),
+    ("systemd/io.devbox.Broker1.conf", "usr/share/dbus-1/system.d/io.devbox.Broker1.conf"),
+    ("systemd/io.devbox.policy", "usr/share/polkit-1/actions/io.devbox.policy"),
+];
+
+/// (of the build, on the host)
+const PROGRAMS: &[(&str, &str)] = &[("devbox-ctl", "usr/bin/devbox-ctl"), ("devboxd", "usr/libexec/devbox/devboxd")];
+
+/// What makes a running host take notice.
+pub const ACTIVATE: &[&[&str]] = &[
+    &["systemd-sysusers"],
+    &["systemctl", "daemon-reload"],
+    &["busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ReloadConfig"],
+    &["systemctl", "enable", "--now", "devbox-limits.service", "devbox-limits.path"],
+    &["systemctl", "--global", "enable", "devbox-report.timer"],
+];
+
+/// Copies everything under a root; `programs` is the folder of the release build.
+pub fn into(root: &Path, programs: &Path) -> Result<()> {
+    for (from, to) in PROGRAMS {
+        copy(&programs.join(from), &root.join(to), 0o755)?;
+    }
+    for (from, to) in FILES {
+        copy(&paths::workspace().join(from), &root.join(to), 0o644)?;
+    }
+    let program = programs.join("devbox-ctl");
+    let man = root.join("usr/share/man/man1");
+    fs::create_dir_all(&man).with_context(|| format!("cannot make {}", man.display()))?;
+    let made = Command::new(&program).arg("--quiet").arg("man").arg(&man).status().context("cannot run devbox-ctl")?;
+    ensure!(made.success(), "the man pages could not be made");
+    for (shell, to) in [
+        ("bash", "usr/share/bash-completion/completions/devbox-ctl"),
+        ("zsh", "usr/share/zsh/vendor-completions/_devbox-ctl"),
+        ("fish", "usr/share/fish/vendor_completions.d/devbox-ctl.fish"),
+    ] {
+        let script = Command::new(&program).args(["completions", shell]).output().context("cannot run devbox-ctl")?;
+        let to = root.join(to);
+        fs::create_dir_all(to.parent().unwrap_or(root)).with_context(|| format!("cannot make {}", to.display()))?;
+        fs::write(&to, script.stdout).with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// Takes away the programs and units again; the ledger stays.
+pub fn remove(root: &Path) -> Result<()> {
+    let paths: Vec<PathBuf> = PROGRAMS.iter().chain(FILES).map(|(_, to)| root.join(to)).collect();
+    for path in paths {
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let doing = || format!("cannot install {}", to.display());
+    fs::create_dir_all(to.parent().unwrap_or(to)).with_context(doing)?;
+    // Beside it and renamed: a program that runs cannot be written.
+    let new = to.with_extension("new");
+    fs::copy(from, &new).with_context(doing)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).with_context(doing)?;
+    fs::rename(&new, to).with_context(doing)
+}
