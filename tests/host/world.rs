@@ -146,7 +146,7 @@ impl World {
         left.extend(self.listing(&format!("{home}/.local/share/containers/storage/volumes")));
         let units =
             self.run("alice", &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*"]);
-        left.extend(units.out.lines().map(str::to_owned));
+        left.extend(units.out.lines().filter(|l| !l.starts_with("devbox-report.")).map(str::to_owned));
         let containers = self.run("alice", &["podman", "ps", "--all", "--quiet"]);
         left.extend(containers.out.lines().map(str::to_owned));
         left
