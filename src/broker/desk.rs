@@ -69,6 +69,12 @@ impl Seen {
         Self { now, free, running: OnceCell::new() }
     }
 
+    #[cfg(test)]
+    fn with(now: i64, running: &[(u32, &str)]) -> Self {
+        let running: BTreeSet<_> = running.iter().map(|(uid, name)| (*uid, (*name).to_owned())).collect();
+        Self { now, free: None, running: OnceCell::from(running) }
+    }
+
     /// Looked at only by who needs it: owners can make it long.
     pub(super) fn running(&self) -> &BTreeSet<(u32, String)> {
         self.running.get_or_init(probe::running)
@@ -423,3 +429,6 @@ fn no_such_user(name: &str) -> Refused {
 fn plain(text: &str, most: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
+
+#[cfg(test)]
+mod tests;

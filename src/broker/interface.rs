@@ -211,3 +211,24 @@ impl Broker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zbus::object_server::Interface;
+
+    use super::*;
+
+    /// `UPDATE_GOLDEN=1` writes it anew.
+    #[test]
+    fn the_introspection_data_is_as_documented() {
+        let broker = Broker { queue: Arc::default(), activity: Arc::new(Activity::new()), callers: Callers::default() };
+        let mut xml = String::from("<node name=\"/io/devbox/Broker1\">\n");
+        broker.introspect_to_writer(&mut xml, 2);
+        xml += "</node>\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/io.devbox.Broker1.xml");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &xml).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), xml);
+    }
+}

@@ -24,6 +24,11 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    #[cfg(test)]
+    pub(super) fn hold(&mut self, settings: Settings) {
+        *self = Self { settings, trouble: None, print: Some(print()) };
+    }
+
     /// What was read may not be kept: it is read again.
     pub(super) fn doubt(&mut self) {
         self.print = None;
@@ -94,6 +99,11 @@ impl Names {
             Ok(Some(user)) => self.0.entry(uid).or_insert(user.name).clone(),
             _ => format!("uid {uid}"),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set(&mut self, uid: u32, name: &str) {
+        self.0.insert(uid, name.to_owned());
     }
 
     pub(super) fn uid(name: &str) -> Option<u32> {

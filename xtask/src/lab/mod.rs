@@ -93,6 +93,11 @@ impl Host {
         enter::as_user(&self.root, self.leader, user)
     }
 
+    /// The host's first process, as seen from outside.
+    pub fn leader(&self) -> u32 {
+        self.leader
+    }
+
     /// The host's root directory as seen from outside.
     pub fn root(&self) -> &Path {
         &self.root

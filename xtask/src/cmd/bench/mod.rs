@@ -13,6 +13,8 @@ use xtask::{progress, tools};
 
 use super::build;
 
+mod broker;
+
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Runs of each command
@@ -131,6 +133,7 @@ fn measure(host: &Host, binary: &Path, runs: u32) -> Result<()> {
     #[allow(clippy::cast_precision_loss)] // a few megabytes
     let size = size as f64 / 1e6;
     broken += limit("release binary", size, "MB", 12.0);
+    broken += broker::measure(host, binary.parent().unwrap_or(binary), runs)?;
     if broken > 0 {
         bail!("{broken} of these are over what is promised");
     }
@@ -190,14 +193,26 @@ fn word(ok: bool) -> &'static str {
     if ok { "yes" } else { "NO" }
 }
 
+/// The most memory that the running service has had, in megabytes.
+fn peak_of(host: &Host, service: &str) -> Result<f64> {
+    let script = format!("awk '/VmHWM/ {{ print $2 }}' /proc/$(systemctl show -P MainPID {service})/status");
+    let peak = host.command("root").args(["sh", "-c", &script]).output().context("cannot enter the host")?;
+    let kibibytes: f64 = String::from_utf8_lossy(&peak.stdout).trim().parse().context("it does not run")?;
+    Ok(kibibytes * 1024.0 / 1e6)
+}
+
 fn time(host: &Host, case: &Case, runs: u32) -> Result<Timing> {
+    time_as(host, "alice", case, runs)
+}
+
+fn time_as(host: &Host, user: &str, case: &Case, runs: u32) -> Result<Timing> {
     let runs = runs.to_string();
     let hyperfine =
         ["hyperfine", "--shell=none", "--style=none", "--warmup=1", "--runs", &runs, "--export-json=/tmp/report.json"];
     // --prepare goes through no shell either.
     let prepare = ["--prepare", case.prepare];
     let output = host
-        .command("alice")
+        .command(user)
         .args(hyperfine)
         .args(if case.prepare == "true" { &[][..] } else { &prepare[..] })
         .arg(case.command)
@@ -207,7 +222,7 @@ fn time(host: &Host, case: &Case, runs: u32) -> Result<Timing> {
     if !output.status.success() {
         bail!("{}: {}", case.command, String::from_utf8_lossy(&output.stderr));
     }
-    let report = host.command("alice").args(["cat", "/tmp/report.json"]).output().context("no report")?;
+    let report = host.command(user).args(["cat", "/tmp/report.json"]).output().context("no report")?;
     let report: Report = serde_json::from_slice(&report.stdout).context("hyperfine's report is not as expected")?;
     report.results.into_iter().next().context("an empty report")
 }

@@ -1,0 +1,178 @@
+//! The desk over a ledger in memory, with a clock of the test's own.
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::*;
+use crate::broker::ledger;
+
+const ALICE: u32 = 70_001;
+const BOB: u32 = 70_002;
+
+struct Host {
+    ledger: Connection,
+    desk: Desk,
+    now: i64,
+}
+
+impl Host {
+    fn new(settings: &str) -> Self {
+        let mut desk = Desk::default();
+        desk.names.set(ALICE, "alice");
+        desk.names.set(BOB, "bob");
+        desk.rules.hold(crate::settings::Settings::read(&[("t".to_owned(), settings.to_owned())]).unwrap());
+        Self { ledger: ledger::open(std::path::Path::new(":memory:")).unwrap(), desk, now: 1_000_000 }
+    }
+
+    fn ask(&mut self, uid: u32, request: &Request) -> Verdict {
+        let tx = self.ledger.transaction().unwrap();
+        let caller = Caller { uid, pid: 1, program: "test".to_owned(), authorized: false };
+        let seen = Seen::with(self.now, &[]);
+        let verdict = self.desk.answer(&Ledger(&tx), &caller, request, &seen).unwrap();
+        tx.commit().unwrap();
+        verdict
+    }
+
+    fn reserve(&mut self, uid: u32, name: &str) -> Verdict {
+        let request = Request::Reserve { name: name.to_owned(), cpu_millis: 1000, memory_bytes: 1 << 30, start: false };
+        self.ask(uid, &request)
+    }
+
+    fn held(&mut self, uid: u32) -> usize {
+        match self.ask(uid, &Request::Boxes { all: false }) {
+            Ok(Answer::Boxes(boxes)) => boxes.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn why(verdict: Verdict) -> Why {
+    verdict.unwrap_err().why
+}
+
+#[test]
+fn a_reservation_ends_and_a_box_does_not() {
+    let mut host = Host::new("[defaults]\nmax_boxes = 2\n");
+    host.reserve(ALICE, "one").unwrap();
+    host.reserve(ALICE, "two").unwrap();
+    host.ask(ALICE, &Request::Commit { name: "one".to_owned() }).unwrap();
+    assert_eq!(why(host.reserve(ALICE, "three")), Why::OwnerLimit);
+    assert_eq!(why(host.reserve(BOB, "two")), Why::Exists);
+    host.now += RESERVED_FOR;
+    host.reserve(BOB, "two").unwrap();
+    assert_eq!(why(host.reserve(BOB, "one")), Why::Exists);
+    assert_eq!(why(host.ask(ALICE, &Request::Commit { name: "two".to_owned() })), Why::NoSuchBox);
+    assert_eq!((host.held(ALICE), host.held(BOB)), (1, 1));
+}
+
+#[test]
+fn the_owner_may_ask_again() {
+    let mut host = Host::new("[defaults]\nmax_boxes = 1\n[host]\nmax_boxes = 1\ntotal_cpu = 1\n");
+    for _ in 0..3 {
+        host.reserve(ALICE, "one").unwrap();
+    }
+    host.ask(ALICE, &Request::Commit { name: "one".to_owned() }).unwrap();
+    // A box stays a box, and its share is not counted twice.
+    host.reserve(ALICE, "one").unwrap();
+    host.now += 2 * RESERVED_FOR;
+    assert_eq!(host.held(ALICE), 1);
+    assert_eq!(why(host.reserve(BOB, "two")), Why::HostLimit);
+    for _ in 0..2 {
+        host.ask(ALICE, &Request::Release { name: "one".to_owned() }).unwrap();
+    }
+    host.reserve(BOB, "two").unwrap();
+}
+
+#[test]
+fn nobody_fills_the_trail() {
+    let mut host = Host::new("");
+    for _ in 0..MOST_CALLS {
+        let _ = host.ask(BOB, &Request::Release { name: "abc".to_owned() });
+    }
+    assert_eq!(why(host.reserve(BOB, "abc")), Why::TooMany);
+    host.reserve(ALICE, "abc").unwrap();
+    host.now += 86_401;
+    host.reserve(BOB, "other").unwrap();
+}
+
+#[test]
+fn the_trail_is_kept_for_its_time() {
+    let mut host = Host::new("");
+    host.reserve(ALICE, "abc").unwrap();
+    host.now += ledger::AUDIT_KEPT + 1;
+    host.reserve(ALICE, "other").unwrap();
+    let Ok(Answer::Audit(lines)) = host.ask(0, &Request::Audit { since: 0, owner: String::new(), most: 10 }) else {
+        panic!("no trail");
+    };
+    assert_eq!(lines.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["other"]);
+}
+
+#[test]
+fn an_owner_whose_timer_is_silent_is_told_of() {
+    let mut host = Host::new("");
+    host.reserve(ALICE, "abc").unwrap();
+    host.ask(ALICE, &Request::Commit { name: "abc".to_owned() }).unwrap();
+    let kinds = |host: &mut Host| match host.ask(0, &Request::Reconcile { fix: false }) {
+        Ok(Answer::Findings(found)) => found.into_iter().map(|f| f.kind).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert!(kinds(&mut host).is_empty());
+    host.now += 3 * 86_400;
+    assert_eq!(kinds(&mut host), ["silent"]);
+    host.ask(ALICE, &Request::Report { boxes: vec![("abc".to_owned(), 1000, 1 << 30)], disk_bytes: 5 }).unwrap();
+    assert!(kinds(&mut host).is_empty());
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Reserve(u32, u8),
+    Commit(u32, u8),
+    Release(u32, u8),
+    Wait(i64),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let who = prop_oneof![Just(ALICE), Just(BOB)];
+    let one = prop_oneof![
+        4 => (who.clone(), 0_u8..8).prop_map(|(u, n)| Move::Reserve(u, n)),
+        3 => (who.clone(), 0_u8..8).prop_map(|(u, n)| Move::Commit(u, n)),
+        2 => (who, 0_u8..8).prop_map(|(u, n)| Move::Release(u, n)),
+        1 => (1_i64..900).prop_map(Move::Wait),
+    ];
+    prop::collection::vec(one, 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    /// Whatever is called in whatever order: no limit is passed by one, no name is two owners', and nobody's box is
+    /// taken by another's call.
+    #[test]
+    fn limits_hold(moves in moves()) {
+        let mut host = Host::new("[defaults]\nmax_boxes = 3\n[host]\nmax_boxes = 5\n");
+        let mut owned = std::collections::BTreeMap::new();
+        for next in moves {
+            let named = |n: u8| format!("box-{n}");
+            match next {
+                Move::Reserve(uid, n) => { let _ = host.reserve(uid, &named(n)); }
+                Move::Commit(uid, n) => {
+                    if host.ask(uid, &Request::Commit { name: named(n) }).is_ok() {
+                        prop_assert_eq!(*owned.entry(named(n)).or_insert(uid), uid);
+                    }
+                }
+                Move::Release(uid, n) => {
+                    if host.ask(uid, &Request::Release { name: named(n) }).is_ok() && owned.get(&named(n)) == Some(&uid) {
+                        owned.remove(&named(n));
+                    }
+                }
+                Move::Wait(seconds) => host.now += seconds,
+            }
+            let (alice, bob) = (host.held(ALICE), host.held(BOB));
+            prop_assert!(alice <= 3 && bob <= 3 && alice + bob <= 5, "{} {}", alice, bob);
+            let Ok(Answer::Boxes(all)) = host.ask(0, &Request::Boxes { all: true }) else { panic!("no list") };
+            for (name, uid) in &owned {
+                let owner = if *uid == ALICE { "alice" } else { "bob" };
+                prop_assert!(all.iter().any(|b| b.name == *name && b.owner == owner && b.expires == 0), "{} was lost", name);
+            }
+        }
+    }
+}
