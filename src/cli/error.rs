@@ -80,6 +80,11 @@ impl Failure {
         Self { kind, message: message.into(), facts: Vec::new(), hint: None }
     }
 
+    /// Nothing to say beside the status: what was printed says it.
+    pub(super) fn silent(kind: Kind) -> Self {
+        Self::new(kind, String::new())
+    }
+
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

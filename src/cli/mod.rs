@@ -5,6 +5,7 @@ mod ask;
 mod completions;
 mod create;
 mod destroy;
+mod doctor;
 mod error;
 mod exec;
 mod list;
@@ -67,6 +68,7 @@ enum Verb {
     #[command(hide = true)]
     SshProxy(ssh::ProxyArgs),
     SshConfig(ssh_config::Args),
+    Doctor(doctor::Args),
     Admin(admin::Args),
     #[command(hide = true)]
     Report(report::Args),
@@ -120,6 +122,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Ssh(args) => ssh::run(&args, out),
         Verb::SshProxy(args) => ssh::proxy(&args, out),
         Verb::SshConfig(args) => ssh_config::run(&args, out),
+        Verb::Doctor(args) => doctor::run(&args, out),
         Verb::Admin(args) => admin::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
@@ -132,6 +135,9 @@ fn run(cli: Cli) -> ExitCode {
 }
 
 fn fail(failure: &Failure, json: bool, code: u8) -> ExitCode {
+    if failure.message.is_empty() {
+        return ExitCode::from(code);
+    }
     if json {
         let mut value = failure.json();
         value["error"]["code"] = code.into();

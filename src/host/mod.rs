@@ -9,6 +9,7 @@ mod error;
 mod etc;
 mod files;
 mod generator;
+pub mod health;
 mod interrupt;
 pub mod journal;
 mod lock;

@@ -1,0 +1,170 @@
+//! What can be wrong with a host or an account, each with the command that mends it.
+
+use std::fs;
+use std::path::Path;
+
+use nix::unistd::{Uid, User};
+use serde::Serialize;
+
+use super::{Broker, Host, HostError, Pending, entries, generator, settings};
+use crate::spec::ImageRef;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    pub check: &'static str,
+    pub good: bool,
+    pub text: String,
+    /// A command, or who has to do what.
+    pub mend: Option<String>,
+}
+
+fn good(check: &'static str, text: impl Into<String>) -> Checked {
+    Checked { check, good: true, text: text.into(), mend: None }
+}
+
+fn bad(check: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Checked {
+    Checked { check, good: false, text: text.into(), mend: Some(mend.into()) }
+}
+
+/// What holds for everybody on this host.
+pub fn of_host() -> Vec<Checked> {
+    let podman = match generator::check_version() {
+        Ok(()) => good("podman", "podman is new enough"),
+        Err(why) => bad("podman", why.to_string(), "install podman 5.4 or newer"),
+    };
+    let settings = match settings() {
+        Ok(_) => good("settings", "the settings of /etc/devbox are good"),
+        Err(why) => bad("settings", why.to_string(), "mend that file; `devbox-ctl admin check` tells more"),
+    };
+    let broker = match Broker::connect().and_then(|found| found.map(|b| b.boxes(false)).transpose()) {
+        Ok(Some(_)) => good("broker", "devboxd answers"),
+        Ok(None) => good("broker", "this host has no broker: names and limits are each owner's own"),
+        Err(why) => bad("broker", why.to_string(), "`systemctl status devboxd` and `journalctl -u devboxd`"),
+    };
+    vec![podman, settings, broker]
+}
+
+/// What holds for one account.
+pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
+    let (user, uid) = (&host.account.user, host.account.uid);
+    let linger = Path::new("/var/lib/systemd/linger").join(user).exists();
+    let controllers = format!("/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers");
+    let controllers = fs::read_to_string(controllers).unwrap_or_default();
+    let missing: Vec<&str> =
+        ["cpu", "memory", "pids"].into_iter().filter(|c| !controllers.split_whitespace().any(|d| d == *c)).collect();
+    let image = ImageRef::default();
+    let mut checked = vec![
+        if linger {
+            good("linger", "your boxes run without a session of yours")
+        } else {
+            bad("linger", "your boxes end with your last session", format!("`sudo loginctl enable-linger {user}`"))
+        },
+        if has_subordinate_ids(user, uid) {
+            good("subordinate ids", "you have subordinate ids")
+        } else {
+            let mend = format!(
+                "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`, with a range of its own"
+            );
+            bad("subordinate ids", "you have no subordinate ids, without which rootless podman has no users", mend)
+        },
+        if missing.is_empty() {
+            good("controllers", "limits of single boxes are enforced")
+        } else {
+            let text = format!("limits of single boxes are not enforced: {} not delegated to you", missing.join(", "));
+            bad(
+                "controllers",
+                text,
+                "`sudo systemctl edit user@.service`: [Service] Delegate=cpu cpuset io memory pids",
+            )
+        },
+        if host.podman.has_image(&image)? {
+            good("image", format!("you have {image}"))
+        } else {
+            bad("image", format!("you have no {image}"), "`podman load -i devbox-image.oci.tar`")
+        },
+    ];
+    for entry in entries(&host.account)? {
+        let name = &entry.name;
+        match (&entry.spec, &entry.pending) {
+            (_, Some(Pending::Destroy { .. })) if !entry.is_busy() => {
+                checked.push(bad(
+                    "box",
+                    format!("{name} is half destroyed"),
+                    format!("`devbox-ctl destroy --yes {name}`"),
+                ));
+            }
+            (Err(why), _) => {
+                let mend = format!("`devbox-ctl destroy --keep-volume {name}` keeps its data; create it again");
+                checked.push(bad("box", format!("{name}: {why}"), mend));
+            }
+            (Ok(_), Some(Pending::Create)) if !entry.is_busy() => {
+                checked.push(bad(
+                    "box",
+                    format!("creating {name} was cut short"),
+                    format!("`devbox-ctl start {name}`"),
+                ));
+            }
+            _ => {}
+        }
+    }
+    if host.broker()?.is_some() {
+        let timer = "devbox-report.timer";
+        let runs = host.systemd.states(timer)?.get(timer).is_some_and(|t| t.active == "active");
+        checked.push(if runs {
+            good("report", "your timer reports your boxes to the broker")
+        } else {
+            let mend =
+                format!("`systemctl --user start {timer}`; for everybody `sudo systemctl --global enable {timer}`");
+            bad("report", "your boxes and their disk use are not reported to the broker", mend)
+        });
+    }
+    checked.extend(escaped(Some(uid)));
+    Ok(checked)
+}
+
+/// Processes of users outside of their slices: nothing of what limits them holds there. `None`: everybody's.
+pub fn escaped(only: Option<u32>) -> Vec<Checked> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut found = Vec::new();
+    for process in processes.filter_map(Result::ok) {
+        let Some(pid) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        // One that ends meanwhile has not escaped.
+        let Some(uid) = fs::read_to_string(format!("/proc/{pid}/status")).ok().as_deref().and_then(real_uid) else {
+            continue;
+        };
+        let wanted = only.map_or((1000..60_000).contains(&uid), |own| own == uid);
+        let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { continue };
+        // Another user's slice is a limit too: `sudo` does not leave the session it was called in.
+        let is_limited =
+            cgroup.lines().any(|l| l.split_once("::").is_some_and(|(_, path)| path.contains("/user.slice/user-")));
+        if !wanted || is_limited {
+            continue;
+        }
+        let program = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let program = super::podman::printable(program.trim());
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
+        let unit = cgroup.trim().rsplit('/').next().map(super::podman::printable).unwrap_or_default();
+        found.push(bad(
+            "slice",
+            format!("{program}[{pid}] of {user} runs outside of user-{uid}.slice, in {unit}: the limits of users.toml do not hold for it"),
+            "have that service open sessions with pam_systemd (Debian's cron: add it to /etc/pam.d/cron)",
+        ));
+    }
+    if found.is_empty() {
+        found.push(good("slice", "no process is outside of its owner's slice"));
+    }
+    found
+}
+
+fn real_uid(status: &str) -> Option<u32> {
+    status.lines().find_map(|l| l.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// subuid(5): by name or by number.
+fn has_subordinate_ids(user: &str, uid: u32) -> bool {
+    let uid = uid.to_string();
+    ["/etc/subuid", "/etc/subgid"].iter().all(|file| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| line.split(':').next().is_some_and(|who| who == user || who == uid))
+    })
+}
