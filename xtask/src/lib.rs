@@ -11,3 +11,4 @@ pub mod paths;
 pub mod progress;
 pub mod run;
 pub mod tools;
+pub mod vm;

@@ -19,6 +19,9 @@ enum Verb {
     /// Lab hosts: real Debian systems with systemd and podman, booted in about two seconds
     #[command(subcommand)]
     Lab(cmd::lab::Lab),
+    /// Machines in QEMU, for what a lab host cannot enforce: cpu, memory and task limits; half a minute to boot
+    #[command(subcommand)]
+    Vm(cmd::vm::Vm),
     /// Build the box image into target/devbox-image.oci.tar
     Image(cmd::image::Image),
     /// Try devbox-ctl: builds all that it needs, boots a host and creates a box on it
@@ -34,6 +37,7 @@ enum Verb {
 fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Lab(lab) => cmd::lab::run(lab),
+        Verb::Vm(vm) => cmd::vm::run(vm),
         Verb::Image(image) => cmd::image::run(&image),
         Verb::Try(args) => cmd::trial::run(&args),
         Verb::Install(args) => cmd::install::run(&args),

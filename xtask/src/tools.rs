@@ -12,6 +12,14 @@ use crate::{paths, progress, run};
 const NEEDED: &[(&str, &str)] =
     &[("mmdebstrap", "mmdebstrap"), ("systemd-nspawn", "systemd-container"), ("ip", "iproute2")];
 
+/// What a machine needs beyond that.
+const NEEDED_FOR_VM: &[(&str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mke2fs", "e2fsprogs"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+];
+
 /// Whether we are root already.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -39,7 +47,21 @@ pub fn ensure() -> Result<()> {
     if !is_root() {
         bail!("booting a lab host needs root; run this as root or through `cargo xtask`");
     }
-    let missing: Vec<&str> = NEEDED.iter().filter(|(program, _)| !on_path(program)).map(|(_, p)| *p).collect();
+    install(NEEDED)
+}
+
+/// The same for machines. They are made of a lab host's root.
+pub fn ensure_vm() -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("a machine is an amd64 one on amd64");
+    }
+    ensure()?;
+    install(NEEDED_FOR_VM)
+}
+
+fn install(needed: &[(&str, &'static str)]) -> Result<()> {
+    let mut missing: Vec<&str> = needed.iter().filter(|(program, _)| !on_path(program)).map(|(_, p)| *p).collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }

@@ -7,3 +7,4 @@ pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod test;
 pub(crate) mod trial;
+pub(crate) mod vm;

@@ -19,13 +19,7 @@ pub(super) struct HostDir {
 impl HostDir {
     /// The directory of the host of that name.
     pub(super) fn named(name: &str) -> Result<Self> {
-        let fits = !name.is_empty()
-            && name.len() <= 40
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !fits {
-            bail!("{name:?} is not a host name: lowercase letters, digits and hyphens, a letter first, 40 at most");
-        }
+        check_name(name)?;
         Ok(Self { name: name.to_owned(), path: hosts()?.join(name) })
     }
 
@@ -93,6 +87,18 @@ impl HostDir {
     fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.path.as_os_str().as_encoded_bytes()).into()
     }
+}
+
+/// Fails unless it can name a host: it becomes a directory's name, and part of other names.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let fits = !name.is_empty()
+        && name.len() <= 40
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !fits {
+        bail!("{name:?} is not a host name: lowercase letters, digits and hyphens, a letter first, 40 at most");
+    }
+    Ok(())
 }
 
 fn hosts() -> Result<PathBuf> {

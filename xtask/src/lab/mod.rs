@@ -21,7 +21,10 @@ mod seeded;
 
 pub use base::{Template, base, build_once, debootstrap, named};
 pub use builder::Builder;
+pub(crate) use dir::check_name;
 pub use dir::names;
+pub(crate) use root::copy;
+pub(crate) use seeded::{seeded, seeded_name};
 
 use dir::HostDir;
 

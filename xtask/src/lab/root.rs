@@ -25,16 +25,15 @@ pub(super) fn make(dir: &HostDir, template: &Template) -> Result<()> {
 }
 
 fn fill(dir: &HostDir, template: &Template) -> Result<()> {
-    let lock = base::templates_lock()?;
     copy(template, &dir.root())?;
-    drop(lock);
     set_identity(dir, &dir.root())?;
     // Last: a root without it is one that was cut off.
     dir.set_recipe(&template.name)
 }
 
 /// Copies a template's root. Its image layers are linked: podman never writes into one, and they are most of the bytes.
-fn copy(template: &Template, to: &Path) -> Result<()> {
+pub(crate) fn copy(template: &Template, to: &Path) -> Result<()> {
+    let _lock = base::templates_lock()?;
     let cp = |option: &str, from: &Path, to: &Path| {
         run::output(Command::new("cp").args(["--archive", "--reflink=auto", option, "--"]).arg(from).arg(to))
     };

@@ -14,12 +14,12 @@ use crate::{image, paths, progress, run};
 const ARCHIVE: &str = "var/tmp/devbox-image.oci.tar";
 
 /// The name of the seeded root that this recipe and this image make.
-pub(super) fn seeded_name() -> Result<String> {
+pub(crate) fn seeded_name() -> Result<String> {
     Ok(format!("seeded-{}", recipe::seeded_key(&image::key(None)?)))
 }
 
 /// The seeded root, built when there is none of this recipe and image.
-pub(super) fn seeded() -> Result<Template> {
+pub(crate) fn seeded() -> Result<Template> {
     let image = image::ensure()?;
     let base = base()?;
     let template = named(seeded_name()?)?;
