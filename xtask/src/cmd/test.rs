@@ -13,7 +13,13 @@ use super::build;
 pub(crate) struct Test {
     /// Only tests whose names contain this
     filter: Option<String>,
+    /// Only those on a machine in QEMU, where limits are enforced; no other run has them
+    #[arg(long)]
+    vm: bool,
 }
+
+/// What the names of those on a machine in QEMU begin with, and no others contain.
+const MACHINE: &str = "machine::";
 
 #[derive(Debug, Default)]
 struct Count {
@@ -24,14 +30,17 @@ struct Count {
 
 pub(crate) fn run(args: &Test) -> Result<()> {
     let binary = build::release()?;
-    progress::step("running every test; those on a real host boot one");
     let mut command = build::cargo();
-    command.args(["test", "--workspace", "--no-fail-fast"]);
-    if let Some(filter) = &args.filter {
-        command.args(["--", filter]);
+    if args.vm {
+        progress::step("running the tests on a machine in QEMU");
+        command.args(["test", "--test", "vm", "--"]).env("DEVBOX_VM", "1");
+    } else {
+        progress::step("running every test; those on a real host boot one");
+        command.args(["test", "--workspace", "--no-fail-fast", "--", "--skip", MACHINE]).env("DEVBOX_LAB", "1");
     }
+    command.args(&args.filter);
     let me = std::env::current_exe().context("cannot find this program")?;
-    command.env("DEVBOX_LAB", "1").env("DEVBOX_BIN", binary).env("DEVBOX_XTASK", me);
+    command.env("DEVBOX_BIN", binary).env("DEVBOX_XTASK", me);
     if !tools::is_root() {
         eprintln!("The tests on a real host need root: cargo runs the test programs through sudo.");
         command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo --preserve-env");

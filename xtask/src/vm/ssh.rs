@@ -44,9 +44,11 @@ fn quoted_path(path: &Path) -> OsString {
 }
 
 /// One line that the user's shell splits into just these words: ssh knows no others.
+///
+/// The shell stays until the program ends: of one that a signal ended it says 128 and the signal, where ssh says 255.
 fn line<S: AsRef<OsStr>>(argv: &[S]) -> OsString {
     let words: Vec<Vec<u8>> = argv.iter().map(|w| quoted(w.as_ref().as_bytes())).collect();
-    OsString::from_vec(words.join(&b' '))
+    OsString::from_vec([words.join(&b' '), b"; exit".to_vec()].concat())
 }
 
 /// Between single quotes a shell reads everything as it is but the single quote.
@@ -71,5 +73,12 @@ mod tests {
             let said = String::from_utf8(output.stdout).unwrap();
             assert_eq!(said.split_terminator('\0').collect::<Vec<_>>(), words, "{shell}");
         }
+    }
+
+    #[test]
+    fn an_end_by_a_signal_is_told_as_a_number() {
+        let line = line(&["sh", "-c", "kill -KILL $$"]);
+        let status = Command::new("bash").arg("-c").arg(line).stdin(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(137));
     }
 }
