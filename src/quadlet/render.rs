@@ -64,7 +64,8 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         // systemd reads Slice= without unescaping, and the name holds only [a-z0-9\-].
         slice => Value::from_safe_string(names::slice(name)),
         memory_max => memory.bytes(),
-        // Reclaim begins before the kernel kills.
+        // For an administrator's template, and not in ours: without swap the kernel does not get from here to
+        // memory_max, it slows every process of the box down for good instead of ending one (tests/vm).
         memory_high => memory.bytes() / 10 * 9,
         cpu_percent => cpu.millis().div_ceil(10),
         tasks_max => TASKS_MAX,
