@@ -5,6 +5,8 @@ use zbus::zvariant::Type;
 pub const BUS_NAME: &str = "io.devbox.Broker1";
 pub const PATH: &str = "/io/devbox/Broker1";
 pub const INTERFACE: &str = "io.devbox.Broker1";
+/// Boxes in one answer: what devboxd has in memory at once.
+pub const PAGE: u32 = 1000;
 
 /// One box of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]

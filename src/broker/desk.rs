@@ -10,7 +10,7 @@ use crate::policy::host::{self, Free, HostRefusal};
 use crate::policy::limits::{self, Refusal, Request as Asked};
 use crate::settings::OwnerSettings;
 use crate::spec::{BoxName, Cpu, Memory};
-use crate::wire::{AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
+use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
 
 /// How long a reservation holds: longer than the longest start.
 pub(super) const RESERVED_FOR: i64 = 600;
@@ -37,7 +37,7 @@ pub(super) enum Request {
     Release { name: String },
     Start { name: String, memory_bytes: u64 },
     Report { boxes: Vec<(String, u32, u64)>, disk_bytes: u64 },
-    Boxes { all: bool },
+    Boxes { all: bool, after: String },
     Limits,
     Audit { since: i64, owner: String, most: u32 },
     Reconcile { fix: bool },
@@ -117,7 +117,7 @@ impl Request {
     pub(super) fn is_for_administrators(&self) -> bool {
         matches!(
             self,
-            Self::Boxes { all: true }
+            Self::Boxes { all: true, .. }
                 | Self::Limits
                 | Self::Audit { .. }
                 | Self::Reconcile { .. }
@@ -208,8 +208,8 @@ impl Desk {
                 ledger.report(caller.uid, seen.now, *disk_bytes, &boxes)?;
                 Ok(Ok(Answer::Done))
             }
-            Request::Boxes { all } => {
-                let held = if *all { ledger.all()? } else { ledger.of_owner(caller.uid)? };
+            Request::Boxes { all, after } => {
+                let held = ledger.page((!all).then_some(caller.uid), after, wire::PAGE)?;
                 Ok(Ok(Answer::Boxes(held.into_iter().map(|h| self.shown(h, seen)).collect())))
             }
             Request::Limits => {

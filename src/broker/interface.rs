@@ -130,14 +130,15 @@ impl Broker {
         self.ask(connection, &header, Request::Report { boxes, disk_bytes }).await.map(drop)
     }
 
-    /// The caller's boxes, or everybody's for administrators.
+    /// The caller's boxes, or everybody's for administrators: by name, the first thousand after that name.
     async fn boxes(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
         all: bool,
+        after: String,
     ) -> Result<Vec<LedgerBox>, Refused> {
-        match self.ask(connection, &header, Request::Boxes { all }).await? {
+        match self.ask(connection, &header, Request::Boxes { all, after }).await? {
             Answer::Boxes(boxes) => Ok(boxes),
             _ => odd(),
         }

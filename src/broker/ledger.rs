@@ -93,8 +93,12 @@ impl Ledger<'_> {
         self.0.prepare_cached(&format!("{BOX} WHERE uid = ?1 ORDER BY name"))?.query_map([uid], Held::of)?.collect()
     }
 
-    pub(super) fn all(&self) -> rusqlite::Result<Vec<Held>> {
-        self.0.prepare_cached(&format!("{BOX} ORDER BY uid, name"))?.query_map([], Held::of)?.collect()
+    /// The next boxes after a name, of one owner or of all.
+    pub(super) fn page(&self, uid: Option<u32>, after: &str, most: u32) -> rusqlite::Result<Vec<Held>> {
+        self.0
+            .prepare_cached(&format!("{BOX} WHERE name > ?1 AND (?2 IS NULL OR uid = ?2) ORDER BY name LIMIT ?3"))?
+            .query_map(params![after, uid, most], Held::of)?
+            .collect()
     }
 
     pub(super) fn promised(&self) -> rusqlite::Result<Promised> {

@@ -32,7 +32,8 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
             Finding { kind: kind.to_owned(), owner: names.of(uid), name: name.to_owned(), text, mends: mend.is_some() };
         found.push(Found { told, mend });
     };
-    let held: BTreeMap<String, Held> = ledger.all()?.into_iter().map(|h| (h.name.clone(), h)).collect();
+    let held: BTreeMap<String, Held> =
+        ledger.page(None, "", u32::MAX)?.into_iter().map(|h| (h.name.clone(), h)).collect();
     let reports: BTreeMap<u32, i64> = ledger.reports()?.into_iter().map(|(uid, at, _)| (uid, at)).collect();
     let mut reported: BTreeMap<(u32, String), Reported> = BTreeMap::new();
     for uid in reports.keys() {

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{Uid, User};
+use sd_notify::NotifyState;
 
 use super::ledger::Ledger;
 use crate::host::{SettingsProblem, settings_files};
@@ -46,6 +47,7 @@ impl Rules {
                     eprintln!("the settings of /etc/devbox were read anew");
                 }
                 self.settings = settings;
+                status("the settings of /etc/devbox are good");
                 ledger.keep("settings", &serde_json::to_string(&files).unwrap_or_default())?;
             }
             Err(problem) => {
@@ -54,6 +56,7 @@ impl Rules {
                     SettingsProblem::Unreadable(why) => why.to_string(),
                 };
                 eprintln!("the settings of /etc/devbox are wrong, and the last good ones go on: {why}");
+                status(&format!("the last good settings go on, for those of /etc/devbox are wrong: {why}"));
                 self.trouble = Some(why);
                 if self.print.is_none() {
                     self.settings = last_good(ledger)?;
@@ -62,6 +65,15 @@ impl Rules {
         }
         self.print = Some(print);
         Ok(())
+    }
+}
+
+/// What `systemctl status devboxd` shows.
+fn status(text: &str) {
+    // One line: the next would be another variable (sd_notify(3)).
+    let line = text.split(char::is_control).filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join(" ");
+    if let Err(why) = sd_notify::notify(&[NotifyState::Status(&line)]) {
+        eprintln!("systemd does not take our status: {why}");
     }
 }
 

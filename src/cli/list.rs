@@ -67,7 +67,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
 
 /// Every owner's, as the ledger and the cgroups have them: the broker looks into nobody's folder.
 fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
-    let boxes = super::admin::broker()?.boxes(true)?;
+    let mut boxes = super::admin::broker()?.boxes(true)?;
+    boxes.sort_by(|a, b| (&a.owner, &a.name).cmp(&(&b.owner, &b.name)));
     let state = |b: &LedgerBox| if b.running { State::Running } else { State::Stopped };
     let boxes: Vec<&LedgerBox> = boxes.iter().filter(|b| b.expires == 0 && wanted.takes(state(b))).collect();
     let cpu = |b: &LedgerBox| Cpu::from_millis(b.cpu_millis).ok();

@@ -17,7 +17,7 @@ trait Broker1 {
     fn release(&self, name: &str) -> zbus::Result<()>;
     fn start(&self, name: &str, memory_bytes: u64) -> zbus::Result<()>;
     fn report(&self, boxes: &[(String, u32, u64)], disk_bytes: u64) -> zbus::Result<()>;
-    fn boxes(&self, all: bool) -> zbus::Result<Vec<LedgerBox>>;
+    fn boxes(&self, all: bool, after: &str) -> zbus::Result<Vec<LedgerBox>>;
     fn limits(&self) -> zbus::Result<Vec<OwnerUse>>;
     fn audit(&self, since: i64, owner: &str, most: u32) -> zbus::Result<Vec<AuditLine>>;
     fn reconcile(&self, fix: bool) -> zbus::Result<Vec<Finding>>;
@@ -85,8 +85,18 @@ impl Broker {
         said(zbus::block_on(self.0.report(boxes, disk_bytes)))
     }
 
+    /// By name.
     pub fn boxes(&self, all: bool) -> Result<Vec<LedgerBox>, HostError> {
-        said(zbus::block_on(self.0.boxes(all)))
+        let mut boxes: Vec<LedgerBox> = Vec::new();
+        loop {
+            let after = boxes.last().map_or("", |b| b.name.as_str());
+            let page = said(zbus::block_on(self.0.boxes(all, after)))?;
+            let is_last = page.len() < wire::PAGE as usize;
+            boxes.extend(page);
+            if is_last {
+                return Ok(boxes);
+            }
+        }
     }
 
     pub fn limits(&self) -> Result<Vec<OwnerUse>, HostError> {

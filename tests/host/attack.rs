@@ -38,11 +38,11 @@ fn administrators_only(world: &World) -> Outcome {
     world.install_broker("")?;
     world.ctl(&["create", "precious", "--no-start"]).expect(0)?;
     for (method, arguments) in [
-        ("Boxes", &["b", "true"][..]),
+        ("Boxes", &["bs", "true", ""][..]),
         ("Limits", &[]),
         ("Audit", &["xsu", "0", "", "100"]),
         ("Audit", &["xsu", "0", "bob", "100"]),
-        ("Reconcile", &["b", "true"]),
+        ("Reconcile", &["bs", "true", ""]),
         ("Act", &["sss", "destroy", "alice", "precious"]),
         ("Status", &[]),
     ] {
@@ -50,7 +50,7 @@ fn administrators_only(world: &World) -> Outcome {
         ran.says("only administrators may do this")?;
         ensure(!ran.out.contains("precious"), &ran.out)?;
     }
-    let own = world.ok("bob", &call("Boxes", &["b", "false"]))?;
+    let own = world.ok("bob", &call("Boxes", &["bs", "false", ""]))?;
     ensure(!own.contains("precious"), &own)
 }
 
@@ -77,7 +77,7 @@ fn identity(world: &World) -> Outcome {
     let argv0 = "exec -a '/usr/bin/sudo devbox-ctl' devbox-ctl list --all";
     bob(&["bash", "-c", argv0]).expect(11)?;
     let both =
-        format!("{} & devbox-ctl list --all; code=$?; wait; exit $code", call("Boxes", &["b", "false"]).join(" "));
+        format!("{} & devbox-ctl list --all; code=$?; wait; exit $code", call("Boxes", &["bs", "false", ""]).join(" "));
     bob(&["bash", "-c", &both]).expect(11)?;
     ensure(held(world, "alice")? == 1, "still alice's")
 }

@@ -40,7 +40,7 @@ pub(crate) fn call<'a>(method: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
 }
 
 pub(crate) fn held(world: &World, user: &str) -> Result<usize, libtest_mimic::Failed> {
-    let out = world.ok(user, &call("Boxes", &["b", "false"]))?;
+    let out = world.ok(user, &call("Boxes", &["bs", "false", ""]))?;
     out.split_whitespace().nth(1).and_then(|n| n.parse().ok()).ok_or_else(|| out.into())
 }
 
@@ -164,6 +164,8 @@ fn settings(world: &World) -> Outcome {
         reserve("three").expect(1)?.says("2 is your limit")?;
         let status = world.ok("root", &call("Status", &[]))?;
         ensure(status.contains("false") && status.contains("20-broken.toml:2: unknown key"), &status)?;
+        let shown = world.ok("root", &["systemctl", "show", "--property=StatusText", "devboxd"])?;
+        ensure(shown.contains("the last good settings go on") && shown.contains("unknown key"), &shown)?;
     }
     let check = world.run("root", &["devbox-ctl", "admin", "check"]).expect(1)?;
     check.says("did you mean `max_boxes`?")?;
@@ -337,7 +339,7 @@ fn idle(world: &World) -> Outcome {
     world.install_broker("")?;
     let conf = "[Service]\nExecStart=\nExecStart=/usr/libexec/devbox/devboxd --idle 0.01\n";
     world.override_devboxd(conf)?;
-    let calls = call("Boxes", &["b", "false"]).join(" ");
+    let calls = call("Boxes", &["bs", "false", ""]).join(" ");
     let script = format!("for i in $(seq 60); do {calls} >/dev/null || exit 1; sleep 0.0$((i % 10)); done");
     let callers: Vec<_> =
         ["alice", "bob", "carol"].iter().map(|user| world.spawn(user, &["sh", "-c", &script])).collect();

@@ -39,7 +39,7 @@ impl Host {
     }
 
     fn held(&mut self, uid: u32) -> usize {
-        match self.ask(uid, &Request::Boxes { all: false }) {
+        match self.ask(uid, &Request::Boxes { all: false, after: String::new() }) {
             Ok(Answer::Boxes(boxes)) => boxes.len(),
             other => panic!("{other:?}"),
         }
@@ -48,6 +48,22 @@ impl Host {
 
 fn why(verdict: Verdict) -> Why {
     verdict.unwrap_err().why
+}
+
+#[test]
+fn a_long_list_is_given_in_pages() {
+    let mut host = Host::new("[defaults]\nmax_boxes = 2000\n[host]\nmax_boxes = 2000\n");
+    for n in 0..1003 {
+        // Root's, for whom changes are not counted.
+        host.reserve(0, &format!("b{n:04}")).unwrap();
+    }
+    let mut page = |after: &str| match host.ask(0, &Request::Boxes { all: true, after: after.to_owned() }) {
+        Ok(Answer::Boxes(boxes)) => boxes.into_iter().map(|b| b.name).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let first = page("");
+    assert_eq!((first.len(), first[999].as_str()), (1000, "b0999"));
+    assert_eq!(page("b0999"), ["b1000", "b1001", "b1002"]);
 }
 
 #[test]
@@ -168,7 +184,7 @@ proptest! {
             }
             let (alice, bob) = (host.held(ALICE), host.held(BOB));
             prop_assert!(alice <= 3 && bob <= 3 && alice + bob <= 5, "{} {}", alice, bob);
-            let Ok(Answer::Boxes(all)) = host.ask(0, &Request::Boxes { all: true }) else { panic!("no list") };
+            let Ok(Answer::Boxes(all)) = host.ask(0, &Request::Boxes { all: true, after: String::new() }) else { panic!("no list") };
             for (name, uid) in &owned {
                 let owner = if *uid == ALICE { "alice" } else { "bob" };
                 prop_assert!(all.iter().any(|b| b.name == *name && b.owner == owner && b.expires == 0), "{} was lost", name);

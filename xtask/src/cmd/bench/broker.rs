@@ -50,16 +50,8 @@ pub(super) fn measure(host: &Host, programs: &Path, runs: u32) -> Result<usize> 
     broken += limit("the bus's part of that", ms(one.saturating_sub(alone)).max(0.01), "ms", 5.0);
     broken += limit("admission's share of a create: connect, reserve, commit", ms(first), "ms", 10.0);
 
-    let cold = Case {
-        prepare: "systemctl stop devboxd",
-        command: "busctl call io.devbox.Broker1 /io/devbox/Broker1 io.devbox.Broker1 Boxes b false",
-    };
-    broken += limit(
-        "first call to a devboxd that is not there",
-        time_as(host, "root", &cold, runs)?.median * 1000.0,
-        "ms",
-        60.0,
-    );
+    let cold = zbus::block_on(cold(host, &bus, runs))?;
+    broken += limit("first call to a devboxd that is not there", ms(cold), "ms", 60.0);
 
     progress::step("ten thousand boxes in the ledger");
     ensure!(host.command("root").args(["systemctl", "stop", "devboxd"]).status()?.success(), "devboxd does not stop");
@@ -131,6 +123,23 @@ async fn alone_by_bus(bus: &str) -> Result<(Duration, Duration)> {
         release(&connection, &name).await?;
     }
     Ok((median(pairs), median(fresh)))
+}
+
+/// From a call to its answer, where systemd has to start devboxd first.
+async fn cold(host: &Host, bus: &str, runs: u32) -> Result<Duration> {
+    let connection = client(bus).await?;
+    let broker = Some("io.devbox.Broker1");
+    let mut times = Vec::new();
+    for _ in 0..runs.max(10) {
+        ensure!(
+            host.command("root").args(["systemctl", "stop", "devboxd"]).status()?.success(),
+            "devboxd does not stop"
+        );
+        let begun = Instant::now();
+        connection.call_method(broker, "/io/devbox/Broker1", broker, "Boxes", &(false, "")).await?;
+        times.push(begun.elapsed());
+    }
+    Ok(median(times))
 }
 
 /// What devboxd's ledger does for a reserve and a commit, by a program that has the file for itself.
