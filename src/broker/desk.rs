@@ -274,18 +274,18 @@ impl Desk {
             return Ok(Err(refused));
         }
         let before = ledger.holder(name.as_str())?;
-        if let Some(held) = before.as_ref().filter(|h| h.uid != caller.uid) {
-            let refused = Refused::new(Why::Exists, format!("the name {name} is taken on this host"))
-                .hint("names are one for the whole host; choose another");
-            let owner = self.is_admin(caller).then(|| format!("it is {}'s", self.names.of(held.uid)));
-            return Ok(Err(Refused { facts: owner.into_iter().collect(), ..refused }));
-        }
         // The owner's own: a create that is tried again, or one whose folder is gone. Its old share is given back first.
         let others: Vec<Held> = ledger.of_owner(caller.uid)?.into_iter().filter(|h| h.name != name.as_str()).collect();
         let held: Vec<BoxName> = others.iter().filter_map(|h| h.name.parse().ok()).collect();
         let request = Asked { owner: &user, name: &name, cpu, memory };
         if let Err(refusal) = limits::admit(request, &held, &self.rules.settings) {
             return Ok(Err(owners(&refusal, self.rules.settings.owner(&user), caller.uid, &others, seen)));
+        }
+        if let Some(held) = before.as_ref().filter(|h| h.uid != caller.uid) {
+            let refused = Refused::new(Why::Exists, format!("the name {name} is taken on this host"))
+                .hint("names are one for the whole host; choose another");
+            let owner = self.is_admin(caller).then(|| format!("it is {}'s", self.names.of(held.uid)));
+            return Ok(Err(Refused { facts: owner.into_iter().collect(), ..refused }));
         }
         let mut promised = ledger.promised()?;
         if let Some(own) = &before {

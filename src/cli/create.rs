@@ -51,11 +51,11 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let settings = host::settings()?;
     let spec = asked.into_spec(&settings, &session.host.account.user);
     if args.dry_run {
-        print_plan(&decide(&session, &settings, spec.masked(), !args.no_start)?, out);
+        print_plan(&decide(&session, &settings, spec.masked(), args)?, out);
         return Ok(());
     }
     let admission = session.host.admission(&spec.name)?;
-    let plan = decide(&session, &settings, spec.clone(), !args.no_start)?;
+    let plan = decide(&session, &settings, spec.clone(), args)?;
     session.apply(&plan, admission.into())?;
     ssh_config::refresh(&session.host);
     show(&session, &spec, begun, args.no_start)
@@ -106,11 +106,18 @@ impl Asked {
 }
 
 /// Everything that can refuse does so here, before anything is written.
-fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, start: bool) -> Result<Plan, Failure> {
+fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, args: &Args) -> Result<Plan, Failure> {
     let account = &session.host.account;
     let held = host::box_names(account)?;
+    let has_broker = session.host.broker()?.is_some();
     let request = Request { owner: &account.user, name: &spec.name, cpu: spec.cpu, memory: spec.memory };
-    limits::admit(request, &held, settings).map_err(|refusal| refused(session, refusal))?;
+    match limits::admit(request, &held, settings) {
+        // The plan's first step asks the broker, which writes into the audit trail what it refuses.
+        Err(refusal) if !has_broker || args.dry_run || matches!(refusal, Refusal::Exists(_)) => {
+            return Err(refused(session, refusal));
+        }
+        _ => {}
+    }
     for mount in &spec.mounts {
         if let Some(trouble) = observe::mount_trouble(account, mount) {
             return Err(
@@ -129,10 +136,13 @@ fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, start: bool
     spec.dev =
         plan::dev_is(!spec.mounts.is_empty(), observed.kept_dev).ok_or_else(|| kept_without_mounts(&spec.name))?;
     let files = quadlet::render(&spec, &host::templates()?)?;
-    Ok({
-        let reserve = session.host.broker()?.map(|_| (spec.cpu, spec.memory));
-        plan::create(CreateRequest { name: &spec.name, files, start, reserve, volumes_there: &observed.own_volumes })
-    })
+    Ok(plan::create(CreateRequest {
+        name: &spec.name,
+        files,
+        start: !args.no_start,
+        reserve: has_broker.then_some((spec.cpu, spec.memory)),
+        volumes_there: &observed.own_volumes,
+    }))
 }
 
 fn kept_without_mounts(name: &BoxName) -> Failure {

@@ -12,29 +12,46 @@ pub type DropIns = BTreeMap<String, String>;
 pub fn drop_ins(settings: &Settings, uid: impl Fn(&str) -> Option<u32>) -> DropIns {
     let mut drop_ins = DropIns::new();
     let everybody = settings.everybody();
-    if everybody.owner_cpu.is_some() || everybody.owner_memory.is_some() || everybody.owner_tasks.is_some() {
+    let shared = lines(everybody);
+    if !shared.is_empty() {
         // The prefix's drop-ins hold for every user's slice (systemd.unit(5)), so for root's too.
-        drop_ins.insert("user-.slice".to_owned(), text(everybody));
-        drop_ins.insert("user-0.slice".to_owned(), text(&OwnerSettings::default()));
+        drop_ins.insert("user-.slice".to_owned(), text(&shared));
+        let freed: Vec<Line> = shared.into_iter().map(|line| Line { value: line.none.to_owned(), ..line }).collect();
+        drop_ins.insert("user-0.slice".to_owned(), text(&freed));
     }
     for (name, owner) in settings.named_owners() {
         // Root with limits could not repair the host.
         if let Some(uid) = uid(name).filter(|uid| *uid != 0) {
-            drop_ins.insert(format!("user-{uid}.slice"), text(owner));
+            let own = lines(owner);
+            if !own.is_empty() {
+                drop_ins.insert(format!("user-{uid}.slice"), text(&own));
+            }
         }
     }
     drop_ins
 }
 
-/// Each setting is written, set or not: it is to win over the prefix's.
-fn text(owner: &OwnerSettings) -> String {
-    let or_none = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
-    format!(
-        "# Written from /etc/devbox by devbox-limits.service; changes here are lost.\n[Slice]\nMemoryMax={}\nCPUQuota={}\nTasksMax={}\n",
-        or_none(owner.owner_memory.map(|m| m.bytes().to_string()), "infinity"),
-        or_none(owner.owner_cpu.map(|millis| format!("{}%", millis.div_ceil(10))), ""),
-        or_none(owner.owner_tasks.map(|t| t.to_string()), "infinity"),
-    )
+struct Line {
+    key: &'static str,
+    value: String,
+    /// What takes the limit away (systemd.resource-control(5)).
+    none: &'static str,
+}
+
+/// What the settings set, and nothing else: the rest is the distribution's (its `user-.slice` has a TasksMax).
+fn lines(owner: &OwnerSettings) -> Vec<Line> {
+    let memory = owner.owner_memory.map(|m| Line { key: "MemoryMax", value: m.bytes().to_string(), none: "infinity" });
+    let cpu = owner.owner_cpu.map(|m| Line { key: "CPUQuota", value: format!("{}%", m.div_ceil(10)), none: "" });
+    let tasks = owner.owner_tasks.map(|t| Line { key: "TasksMax", value: t.to_string(), none: "infinity" });
+    [memory, cpu, tasks].into_iter().flatten().collect()
+}
+
+fn text(lines: &[Line]) -> String {
+    let mut text = "# Written from /etc/devbox by devbox-limits.service; changes here are lost.\n[Slice]\n".to_owned();
+    for Line { key, value, .. } in lines {
+        text += &format!("{key}={value}\n");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -57,8 +74,8 @@ mod tests {
             "[defaults]\nowner_memory = \"24G\"\nowner_cpu = 1.5\n[users.alice]\nowner_tasks = 100\n[users.gone]\nmax_boxes = 1\n[users.root]\nowner_tasks = 9\n",
         );
         assert_eq!(all.keys().collect::<Vec<_>>(), ["user-.slice", "user-0.slice", "user-1000.slice"]);
-        assert!(all["user-.slice"].ends_with("MemoryMax=25769803776\nCPUQuota=150%\nTasksMax=infinity\n"));
-        assert!(all["user-0.slice"].ends_with("MemoryMax=infinity\nCPUQuota=\nTasksMax=infinity\n"));
+        assert!(all["user-.slice"].ends_with("[Slice]\nMemoryMax=25769803776\nCPUQuota=150%\n"));
+        assert!(all["user-0.slice"].ends_with("[Slice]\nMemoryMax=infinity\nCPUQuota=\n"));
         // The defaults go on where a section does not say otherwise.
         assert!(all["user-1000.slice"].ends_with("MemoryMax=25769803776\nCPUQuota=150%\nTasksMax=100\n"));
     }

@@ -185,6 +185,9 @@ fn audit(world: &World) -> Outcome {
     world.install_broker("[users.bob]\nallowed = false\n")?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     world.run("bob", &["devbox-ctl", "create", "abc"]).expect(11)?;
+    world.ctl(&["create", "large", "--memory", "17G"]).expect(1)?;
+    world.ctl(&["create", "abc"]).expect(2)?;
+    world.ctl(&["create", "dry", "--memory", "17G", "--dry-run"]).expect(1)?;
     world.run("bob", &call("Reserve", &["sutb", "\u{1b}[31mred", "1000", "1", "false"])).expect(1)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
     let trail = world.run("root", &["devbox-ctl", "admin", "audit", "--json"]).expect(0)?.json()?;
@@ -199,13 +202,15 @@ fn audit(world: &World) -> Outcome {
     let expected = [
         "alice reserve alice abc allowed",
         "alice create alice abc allowed",
+        "bob reserve bob abc NotAllowed",
+        "alice reserve alice large InvalidInput",
         "bob reserve bob  InvalidInput",
         "alice destroy alice abc allowed",
     ];
     ensure(lines == expected, &format!("{lines:#?}"))?;
     ensure(trail[0]["program"] == "devbox-ctl" && trail[0]["pid"].as_u64() > Some(1), &trail[0].to_string())?;
     let bobs = world.run("root", &["devbox-ctl", "admin", "audit", "--owner", "bob"]).expect(0)?;
-    ensure(bobs.out.lines().count() == 2, &bobs.out)?;
+    ensure(bobs.out.lines().count() == 3, &bobs.out)?;
     let none = world.run("root", &["devbox-ctl", "admin", "audit", "--since", "2100-01-01"]).expect(0)?;
     ensure(none.out.lines().count() == 1, &none.out)
 }
@@ -283,6 +288,10 @@ fn administrators(world: &World) -> Outcome {
     world.install_broker("[users.carol]\nadmin = true\n")?;
     world.run("carol", &["devbox-ctl", "list", "--all"]).expect(0)?;
     world.run("bob", &["devbox-ctl", "list", "--all"]).expect(11)?;
+    // devboxd lets her; to act as another user is systemd's to allow.
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    let carol = world.run("carol", &["devbox-ctl", "admin", "stop", "alice/abc"]).expect(11)?;
+    carol.says("`sudo devbox-ctl admin stop alice/abc`")?;
     // Where a policy of the host says so, polkit does.
     let rule = "polkit.addRule(function(action, subject) { if (action.id == 'io.devbox.administer' && subject.user == 'bob') return polkit.Result.YES; });";
     world.write("/etc/polkit-1/rules.d/10-bob.rules", rule);
@@ -339,7 +348,7 @@ fn idle(world: &World) -> Outcome {
     world.install_broker("")?;
     let conf = "[Service]\nExecStart=\nExecStart=/usr/libexec/devbox/devboxd --idle 0.01\n";
     world.override_devboxd(conf)?;
-    let calls = call("Boxes", &["bs", "false", ""]).join(" ");
+    let calls = call("Boxes", &["bs", "false", "''"]).join(" ");
     let script = format!("for i in $(seq 60); do {calls} >/dev/null || exit 1; sleep 0.0$((i % 10)); done");
     let callers: Vec<_> =
         ["alice", "bob", "carol"].iter().map(|user| world.spawn(user, &["sh", "-c", &script])).collect();

@@ -6,6 +6,7 @@
 mod attack;
 mod broker;
 mod commands;
+mod doctor;
 mod faults;
 mod image;
 mod inputs;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         races::TESTS,
         broker::TESTS,
         attack::TESTS,
+        doctor::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

@@ -49,6 +49,21 @@ impl<'a> Cgroup<'a> {
         numbers(&self.0.ok("root", &["sh", "-c", READ, "-", &self.1, FILES])?, wanted)
     }
 
+    pub(crate) fn text(&self, file: &str) -> Result<String, Failed> {
+        self.0.ok("root", &["cat", &format!("{}/{file}", self.1)])
+    }
+
+    /// Fails unless it takes half a processor, give or take 30 %, and it is the quota that holds it there, in most of the
+    /// periods of 100 ms.
+    pub(crate) fn is_held_to_half(&self) -> Outcome {
+        let [passed, used, throttled] =
+            self.growth("15", ["uptime", "cpu.stat usage_usec", "cpu.stat nr_throttled"])?;
+        let percent = used * 100 / passed;
+        let seen = format!("{used} of {passed} us: {percent} %; throttled {throttled} times");
+        ensure((35..=65).contains(&percent), &seen)?;
+        ensure(throttled > passed / 100_000 / 2, &seen)
+    }
+
     /// By how much each grew in that many seconds. One command reads both times: a login would take the processor.
     fn growth<const N: usize>(&self, seconds: &str, wanted: [&str; N]) -> Result<[u64; N], Failed> {
         let script = format!("{READ}; sleep \"$3\"; echo; {READ}");
@@ -148,12 +163,7 @@ fn cpu(world: &World) -> Outcome {
     let busy = "$| = 1; print \"on\\n\"; if (!($p = fork)) { 1 while 1 } <STDIN>; kill 'KILL', $p; wait";
     let mut busy = world.spawn("alice", &["devbox-ctl", "exec", "abc", "--", "perl", "-e", busy])?;
     ensure(busy.line()? == "on\n", "busy")?;
-    let [passed, used, throttled] = group.growth("15", ["uptime", "cpu.stat usage_usec", "cpu.stat nr_throttled"])?;
-    let percent = used * 100 / passed;
-    let seen = format!("{used} of {passed} us: {percent} %; throttled {throttled} times");
-    // Half a processor, give or take 30 %; and it is the quota that held it, in most of the periods of 100 ms.
-    ensure((35..=65).contains(&percent), &seen)?;
-    ensure(throttled > passed / 100_000 / 2, &seen)?;
+    group.is_held_to_half()?;
     busy.finish()?.expect(0)?;
     lives(world, &before)
 }

@@ -3,7 +3,10 @@
 use super::boxes::{Cgroup, bomb, counts, hog};
 use super::world::{Outcome, Tests, World, ensure};
 
-pub(crate) const TESTS: Tests = &[("machine::a_users_slice_holds_what_they_start_outside_a_box", slice)];
+pub(crate) const TESTS: Tests = &[
+    ("machine::users_toml_holds_for_what_a_user_starts_outside_a_box", slice),
+    ("machine::the_defaults_cpu_holds_for_every_user", cpu),
+];
 
 const SLICE: &str = "user-1000.slice";
 const MEMORY: u64 = 200 << 20;
@@ -12,12 +15,31 @@ const TASKS: u64 = 50;
 /// A scope of alice's own that she gives no limits.
 const FREE: &[&str] = &["systemd-run", "--user", "--scope", "--quiet", "--property=MemoryMax=infinity"];
 
+/// The settings, and what devbox-limits.service runs when they change.
+fn give(world: &World, settings: &str) -> Outcome {
+    world.write("/etc/devbox/users.toml", settings)?;
+    world.ok("root", &["devbox-ctl", "admin", "apply-limits"]).map(drop)
+}
+
+fn cpu(world: &World) -> Outcome {
+    let group = Cgroup(world, format!("/sys/fs/cgroup/user.slice/{SLICE}"));
+    give(world, "[defaults]\nowner_cpu = 0.5\n")?;
+    ensure(group.text("cpu.max")? == "50000 100000\n", "the quota is set")?;
+    let busy = "$| = 1; print \"on\\n\"; if (!($p = fork)) { 1 while 1 } <STDIN>; kill 'KILL', $p; wait";
+    let mut busy = world.spawn("alice", &[FREE, &["--property=CPUQuota=", "perl", "-e", busy]].concat())?;
+    ensure(busy.line()? == "on\n", "busy")?;
+    group.is_held_to_half()?;
+    busy.finish()?.expect(0).map(drop)
+}
+
 fn slice(world: &World) -> Outcome {
     let group = Cgroup(world, format!("/sys/fs/cgroup/user.slice/{SLICE}"));
-    let (memory, tasks) = (format!("MemoryMax={MEMORY}"), format!("TasksMax={TASKS}"));
-    world.ok("root", &["systemctl", "set-property", "--runtime", SLICE, &memory, &tasks])?;
     let limits = || group.read(["memory.max", "pids.max"]);
-    ensure(limits()? == [MEMORY, TASKS], "the limits are set")?;
+    // Alice is logged in: what changes in the settings holds for what runs already.
+    for memory in [2 * MEMORY, MEMORY] {
+        give(world, &format!("[users.alice]\nowner_memory = \"{}M\"\nowner_tasks = {TASKS}\n", memory >> 20))?;
+        ensure(limits()? == [memory, TASKS], "the limits are set")?;
+    }
 
     // Hers to try: the system's manager, the file itself, and her own manager above all of her units.
     let own = "MemoryMax=infinity";
@@ -59,5 +81,8 @@ fn slice(world: &World) -> Outcome {
     let seen = format!("{made} forked, {refused} refused; {current} of {TASKS}, peak {peak}, {hits_after} hits");
     ensure(made + refused == 70 && made > 10 && made < TASKS && refused > 10, &seen)?;
     ensure(current == TASKS && hits_after >= hits + refused, &seen)?;
-    bombed.finish()?.expect(0).map(drop)
+    bombed.finish()?.expect(0)?;
+
+    give(world, "")?;
+    ensure(group.text("memory.max")? == "max\n", "what the settings no longer say no longer holds")
 }

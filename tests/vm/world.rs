@@ -128,7 +128,7 @@ impl World {
 
     /// Takes everything away that a test before may have left.
     pub(crate) fn clean(&self) -> Outcome {
-        self.ok("root", &["sh", "-c", "rm -rf /etc/devbox; systemctl revert user-1000.slice"])?;
+        self.ok("root", &["sh", "-c", "rm -rf /etc/devbox; devbox-ctl admin apply-limits"])?;
         let script = "for box in .config/containers/systemd/devbox/*/box.toml; do test -e \"$box\" || continue; \
                       box=${box%/box.toml}; box=${box##*/}; \
                       systemctl --user kill --signal=KILL \"devbox-$box.service\"; devbox-ctl destroy --yes \"$box\"; \

@@ -4,6 +4,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::unistd::Uid;
+
 use crate::cli::error::{Failure, Kind};
 use crate::spec::BoxName;
 
@@ -54,6 +56,17 @@ fn act(verb: &str, which: &str, options: &[&str]) -> Result<(), Failure> {
     command.arg(format!("--slice=user-{uid}.slice"));
     command.arg("--").arg(program).arg(verb).args(options).arg(name.as_str());
     tracing::debug!("{command:?}");
-    let error = command.exec();
-    Err(Failure::new(Kind::Backend, format!("systemd-run cannot be run: {error}")))
+    let not_run = |error| Failure::new(Kind::Backend, format!("systemd-run cannot be run: {error}"));
+    if Uid::effective().is_root() {
+        return Err(not_run(command.exec()));
+    }
+    // devbox-ctl does not end one of these verbs with 1: it is systemd-run's own.
+    match command.status().map_err(not_run)?.code() {
+        Some(0) => Ok(()),
+        Some(1) => Err(Failure::new(Kind::NotAllowed, "systemd does not let you act as another user")
+            .hint(format!("`sudo devbox-ctl admin {verb} {}{which}`", if verb == "destroy" { "--yes " } else { "" }))),
+        // What the verb said is on the terminal.
+        Some(code) => std::process::exit(code),
+        None => Err(Failure::new(Kind::Backend, "systemd-run was killed")),
+    }
 }
