@@ -76,8 +76,10 @@ fn identity(world: &World) -> Outcome {
     // A name that looks like root's, and one more connection.
     let argv0 = "exec -a '/usr/bin/sudo devbox-ctl' devbox-ctl list --all";
     bob(&["bash", "-c", argv0]).expect(11)?;
-    let both =
-        format!("{} & devbox-ctl list --all; code=$?; wait; exit $code", call("Boxes", &["bs", "false", "''"]).join(" "));
+    let both = format!(
+        "{} & devbox-ctl list --all; code=$?; wait; exit $code",
+        call("Boxes", &["bs", "false", "''"]).join(" ")
+    );
     bob(&["bash", "-c", &both]).expect(11)?;
     ensure(held(world, "alice")? == 1, "still alice's")
 }

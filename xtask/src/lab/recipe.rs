@@ -13,6 +13,7 @@ pub const PACKAGES: &[&str] = &[
     "aardvark-dns",
     "ca-certificates",
     "catatonit",
+    "cron",
     "crun",
     "curl",
     "dbus",
