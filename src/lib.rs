@@ -17,5 +17,6 @@ pub mod quadlet;
 pub mod settings;
 #[deny(clippy::disallowed_methods)]
 pub mod spec;
+pub mod tailnet;
 #[deny(clippy::disallowed_methods)]
 pub mod wire;

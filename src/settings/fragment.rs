@@ -77,6 +77,7 @@ struct Tailnet {
     credential: Option<String>,
     path: Option<String>,
     command: Option<Vec<String>>,
+    ca: Option<String>,
 }
 
 /// Each named field of `$later` that is set wins.
@@ -102,7 +103,7 @@ impl Fragment {
     pub fn merge(&mut self, later: Self) {
         later_wins!(self, later, max_per_user max_global op_vault default_cpu default_memory idle_stop_days stopped_destroy_days);
         later_wins!(self.host, later.host, max_boxes total_cpu total_memory);
-        later_wins!(self.tailnet, later.tailnet, provider op_vault tags url credential path command);
+        later_wins!(self.tailnet, later.tailnet, provider op_vault tags url credential path command ca);
         self.defaults.merge(later.defaults);
         for (user, owner) in later.users {
             self.users.entry(user).or_default().merge(owner);
@@ -140,6 +141,7 @@ impl Fragment {
         tailnet.url = self.tailnet.url;
         tailnet.credential = self.tailnet.credential;
         tailnet.path = self.tailnet.path;
+        tailnet.ca = self.tailnet.ca;
         if let Some(provider) = self.tailnet.provider {
             tailnet.provider = provider;
         }
@@ -149,6 +151,10 @@ impl Fragment {
         if let Some(tags) = self.tailnet.tags {
             if let Some(tag) = tags.iter().find(|t| !t.starts_with("tag:")) {
                 return Err(fail(format!("[tailnet] tags: {tag:?} does not begin with `tag:`")));
+            }
+            // Of two such patterns, one user's tag could be another's.
+            if tags.iter().filter(|t| t.contains("{username}")).count() > 1 {
+                return Err(fail("[tailnet] tags: only one tag may have {username} in it".to_owned()));
             }
             tailnet.tags = tags;
         }

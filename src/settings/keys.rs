@@ -39,7 +39,7 @@ const OWNER: &[&str] = &[
     "stoppedDestroyDays",
 ];
 const USER_ONLY: &[&str] = &["admin", "allowed"];
-const TAILNET: &[&str] = &["provider", "op_vault", "tags", "url", "credential", "path", "command", "opVault"];
+const TAILNET: &[&str] = &["provider", "op_vault", "tags", "url", "credential", "path", "command", "ca", "opVault"];
 
 /// Refuses unknown keys and user names that no Unix user can have.
 pub(super) fn check(file: &str, text: &str) -> Result<(), SettingsError> {

@@ -64,6 +64,8 @@ pub struct TailnetSettings {
     pub credential: Option<String>,
     pub path: Option<String>,
     pub command: Vec<String>,
+    /// A file of certificates that are trusted beside the system's.
+    pub ca: Option<String>,
 }
 
 /// The whole, validated. `Settings::default()` is what holds with no file at all.
@@ -117,6 +119,7 @@ impl Default for Settings {
                 credential: None,
                 path: None,
                 command: Vec::new(),
+                ca: None,
             },
             defaults: OwnerSettings::default(),
             owners: BTreeMap::new(),

@@ -42,7 +42,7 @@ fn administrators_only(world: &World) -> Outcome {
         ("Limits", &[]),
         ("Audit", &["xsu", "0", "", "100"]),
         ("Audit", &["xsu", "0", "bob", "100"]),
-        ("Reconcile", &["bs", "true", ""]),
+        ("Reconcile", &["b", "true"]),
         ("Act", &["sss", "destroy", "alice", "precious"]),
         ("Status", &[]),
     ] {

@@ -1,0 +1,50 @@
+//! A key in a file for each user, put there by an administrator. What it can do is what its maker gave it.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::fcntl::OFlag;
+
+use super::trouble::{Doing, Mend, Trouble};
+use super::{AuthKey, Device, Provider, Wanted};
+
+#[derive(Debug)]
+pub(super) struct File {
+    path: String,
+    url: Option<String>,
+}
+
+impl File {
+    pub(super) fn new(path: &str, url: Option<&str>) -> Self {
+        Self { path: path.to_owned(), url: url.map(str::to_owned) }
+    }
+}
+
+impl Provider for File {
+    fn key(&self, wanted: &Wanted<'_>) -> Result<AuthKey, Trouble> {
+        let path = self.path.replace("{username}", wanted.user);
+        let trouble = |why: std::io::Error| {
+            Trouble::new(Doing::ReadingKey, format!("{path}: {why}"))
+                .mend(Mend::Administrator(format!("put the key into {path}, where devboxd can read it")))
+        };
+        let mut options = OpenOptions::new();
+        // A pipe put there would be waited for.
+        options.read(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
+        let mut text = String::new();
+        options.open(&path).and_then(|file| file.take(4096).read_to_string(&mut text)).map_err(trouble)?;
+        AuthKey::parse(&text)
+    }
+
+    fn devices(&self) -> Result<Option<Vec<Device>>, Trouble> {
+        Ok(None)
+    }
+
+    fn remove(&self, _: &str) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    fn login_server(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+}

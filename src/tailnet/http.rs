@@ -1,0 +1,152 @@
+//! Requests to a provider's REST API: JSON, a deadline, and answers that are said in words when they are not 200.
+
+use std::fs;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use ureq::http::Response;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
+
+use super::authkey::shown;
+use super::trouble::{Doing, Mend, Trouble};
+
+/// Where distributions keep the authorities that they trust.
+const TRUSTED: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+/// A tailnet of a thousand devices is about a megabyte.
+const LONGEST: u64 = 8 << 20;
+/// How long it may say that we come too often and still be asked again.
+const BACKOFF: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    base: String,
+}
+
+/// What is sent along with a request.
+pub(super) enum Sent<'a> {
+    Nothing,
+    Json(&'a serde_json::Value),
+    Form(&'a [(&'a str, &'a str)]),
+}
+
+impl Client {
+    /// `ca`: a file of certificates that are trusted beside the system's.
+    pub(super) fn new(base: &str, ca: Option<&str>) -> Result<Self, Trouble> {
+        if !base.starts_with("https://") && !base.starts_with("http://") {
+            return Err(Trouble::settings("[tailnet] url does not begin with https://"));
+        }
+        let mut roots = Vec::new();
+        for file in TRUSTED.into_iter().filter(|f| std::path::Path::new(f).exists()).take(1).chain(ca) {
+            let pem = fs::read(file).map_err(|e| Trouble::settings(&format!("{file}: {e}")))?;
+            roots.extend(parse_pem(&pem).filter_map(Result::ok).filter_map(|item| match item {
+                PemItem::Certificate(certificate) => Some(certificate),
+                _ => None::<Certificate<'static>>,
+            }));
+        }
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .timeout_global(Some(super::PATIENCE))
+            .http_status_as_error(false)
+            // A redirect would take the token to wherever it points.
+            .max_redirects(0)
+            .user_agent(concat!("devbox-ctl/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: agent.into(), base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// Asks, and asks once more after an answer that says to wait a moment. `None`: there is no such thing.
+    pub(super) fn ask<T: DeserializeOwned>(
+        &self,
+        doing: Doing,
+        method: &str,
+        path: &str,
+        token: Option<&SecretString>,
+        sent: &Sent<'_>,
+    ) -> Result<Option<T>, Trouble> {
+        let mut answer = self.send(method, path, token, sent);
+        if let Ok(response) = &answer
+            && response.status() == 429
+        {
+            let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
+            let wait = wait.map_or(BACKOFF / 4, Duration::from_secs);
+            if wait <= BACKOFF {
+                std::thread::sleep(wait);
+                answer = self.send(method, path, token, sent);
+            }
+        }
+        let mut response = answer.map_err(|e| self.unreachable(&e))?;
+        let status = response.status().as_u16();
+        let text =
+            response.body_mut().with_config().limit(LONGEST).read_to_string().map_err(|e| self.unreachable(&e))?;
+        match status {
+            200..=299 => {
+                let text = if text.trim().is_empty() { "null" } else { &text };
+                serde_json::from_str(text).map(Some).map_err(|e| {
+                    Trouble::new(doing, format!("{} gave an answer that is none: {e}", self.base))
+                        .mend(Mend::Administrator("look whether [tailnet] url is the right one".to_owned()))
+                })
+            }
+            404 if doing == Doing::Removing => Ok(None),
+            401 | 403 => Err(Trouble::new(
+                if doing == Doing::LoggingIn { doing } else { Doing::LoggingIn },
+                format!("{} says {status} while {doing}: {}", self.base, said(&text)),
+            )
+            .mend(Mend::Administrator(
+                "look whether the token is the right one, still holds, and may do that".to_owned(),
+            ))),
+            429 => Err(Trouble::new(doing, format!("{} says that it is asked too often", self.base))),
+            500..=599 => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text)))),
+            _ => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text))).mend(
+                Mend::Administrator("look at [tailnet] in /etc/devbox/users.toml, its tags above all".to_owned()),
+            )),
+        }
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&SecretString>,
+        sent: &Sent<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {}", token.expose_secret()));
+        }
+        let (kind, body) = match sent {
+            Sent::Nothing => ("", String::new()),
+            Sent::Json(value) => ("application/json", value.to_string()),
+            Sent::Form(pairs) => ("application/x-www-form-urlencoded", form(pairs)),
+        };
+        if !kind.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        if body.is_empty() { self.agent.run(request.body(())?) } else { self.agent.run(request.body(body)?) }
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Trouble {
+        Trouble::new(Doing::Reaching, format!("{}: {}", self.base, shown(&error.to_string())))
+    }
+}
+
+/// What an error's body says, in both APIs' forms, or its beginning.
+fn said(text: &str) -> String {
+    let message = serde_json::from_str::<serde_json::Value>(text).ok();
+    let message = message.as_ref().and_then(|m| m.get("message")).and_then(|m| m.as_str());
+    shown(message.unwrap_or(text))
+}
+
+/// application/x-www-form-urlencoded (WHATWG URL, 5.2).
+fn form(pairs: &[(&str, &str)]) -> String {
+    let escape = |text: &str| {
+        text.bytes().fold(String::new(), |escaped, b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => escaped + &char::from(b).to_string(),
+            b => escaped + &format!("%{b:02X}"),
+        })
+    };
+    pairs.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect::<Vec<_>>().join("&")
+}

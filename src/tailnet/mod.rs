@@ -1,0 +1,120 @@
+//! Where boxes get their tailnet keys, and what becomes of their devices: one [`Provider`] behind which the services
+//! differ.
+//!
+//! What is asked of a provider is decided by its caller (the broker): which host name, which tags. No tenant's word
+//! reaches one but a box's name, which is a DNS label.
+
+mod authkey;
+mod command;
+mod file;
+mod headscale;
+mod http;
+mod onepassword;
+mod tags;
+mod tailscale;
+mod trouble;
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use authkey::AuthKey;
+pub use tags::{Tag, TagError, tags_of};
+pub use trouble::{Doing, Mend, Trouble};
+
+use crate::settings::{Provider as Kind, TailnetSettings};
+use crate::spec::BoxName;
+
+/// How long a minted key may be used: longer than the slowest start, no longer than that needs.
+pub const KEY_LIVES: Duration = Duration::from_mins(10);
+/// For one request to a provider, and for one run of a program.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A box that wants to be on the tailnet.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    pub user: &'a str,
+    pub name: &'a BoxName,
+    pub tags: &'a [Tag],
+}
+
+/// A device as the provider knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    pub id: String,
+    /// As the tailnet knows it: a name that was taken has got a suffix.
+    pub hostname: String,
+    pub addresses: Vec<IpAddr>,
+    pub tags: Vec<String>,
+    /// Its node key no longer holds: the device has to log in anew.
+    pub expired: bool,
+    pub online: Option<bool>,
+}
+
+/// A service that gives keys.
+pub trait Provider: Debug + Send + Sync {
+    /// A key for one box.
+    fn key(&self, wanted: &Wanted<'_>) -> Result<AuthKey, Trouble>;
+
+    /// The tailnet's devices; `None` where the provider only has keys.
+    fn devices(&self) -> Result<Option<Vec<Device>>, Trouble>;
+
+    /// Takes a device off the tailnet. One that is gone already is no trouble.
+    fn remove(&self, id: &str) -> Result<(), Trouble>;
+
+    /// The control server that boxes log in to; `None`: Tailscale's own.
+    fn login_server(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Where the broker's own secrets are: systemd's `$CREDENTIALS_DIRECTORY`, on a tmpfs of its own.
+#[derive(Debug, Clone)]
+pub struct Credentials(pub Option<PathBuf>);
+
+/// The provider that the settings name; none is a choice too.
+pub fn provider(settings: &TailnetSettings, credentials: &Credentials) -> Result<Option<Box<dyn Provider>>, Trouble> {
+    let url = settings.url.as_deref();
+    Ok(Some(match settings.provider {
+        Kind::None => return Ok(None),
+        Kind::Tailscale => {
+            let client = http::Client::new(url.unwrap_or(tailscale::API), settings.ca.as_deref())?;
+            Box::new(tailscale::Tailscale::new(client, credentials.secret(settings)?))
+        }
+        Kind::Headscale => {
+            let url = url.ok_or_else(|| Trouble::settings("[tailnet] url is not set, and headscale is somewhere"))?;
+            let client = http::Client::new(url, settings.ca.as_deref())?;
+            Box::new(headscale::Headscale::new(client, url, credentials.secret(settings)?))
+        }
+        Kind::OnePassword => {
+            Box::new(onepassword::OnePassword::new(&settings.op_vault, credentials.secret(settings)?, url))
+        }
+        Kind::File => {
+            let path = settings.path.as_deref();
+            Box::new(file::File::new(path.ok_or_else(|| Trouble::settings("[tailnet] path is not set"))?, url))
+        }
+        Kind::Command => Box::new(command::Command::new(&settings.command, url)?),
+    }))
+}
+
+impl Credentials {
+    /// The name of the credential, where the settings do not name another.
+    const NAME: &'static str = "devbox.tailnet";
+
+    fn secret(&self, settings: &TailnetSettings) -> Result<secrecy::SecretString, Trouble> {
+        let name = settings.credential.as_deref().unwrap_or(Self::NAME);
+        let missing = |why: String| {
+            Trouble::new(Doing::ReadingToken, why).mend(Mend::Administrator(format!(
+                "put it into /etc/credstore/{name} (mode 600), then `systemctl stop devboxd`"
+            )))
+        };
+        let folder = self.0.as_ref().ok_or_else(|| missing("devboxd was given no credentials".to_owned()))?;
+        let text = std::fs::read_to_string(folder.join(name))
+            .map_err(|e| missing(format!("there is no credential {name}: {e}")))?;
+        match text.trim() {
+            "" => Err(missing(format!("the credential {name} is empty"))),
+            secret => Ok(secret.to_owned().into()),
+        }
+    }
+}
