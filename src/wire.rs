@@ -5,6 +5,18 @@ use zbus::zvariant::Type;
 pub const BUS_NAME: &str = "io.devbox.Broker1";
 pub const PATH: &str = "/io/devbox/Broker1";
 pub const INTERFACE: &str = "io.devbox.Broker1";
+/// Where systemd fetches a box's login to the tailnet, as the credentials [`LOGIN`] and [`KEY`] (systemd.exec(5),
+/// LoadCredential=).
+pub const LOGIN_SOCKET: &str = "/run/devboxd/login.sock";
+/// Credential: the control server and whom it is trusted by, as JSON; empty where there is no tailnet.
+pub const LOGIN: &str = "tailnet-login";
+/// Credential: the key, and nothing else; empty for a box that is on the tailnet already.
+pub const KEY: &str = "tailnet-key";
+/// The same for a box that has lost its login: its old device goes, and a new key comes. Asked by devbox-ctl as systemd
+/// asks.
+pub const KEY_ANEW: &str = "tailnet-key-anew";
+/// The same for a box that has a login and is to log in anew with it.
+pub const KEY_ROTATED: &str = "tailnet-key-rotated";
 /// Boxes in one answer: what devboxd has in memory at once.
 pub const PAGE: u32 = 1000;
 
@@ -21,6 +33,19 @@ pub struct LedgerBox {
     pub expires: i64,
     /// Whether a process of it runs.
     pub running: bool,
+}
+
+/// A box on the tailnet, as its owner may know it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]
+pub struct OnTailnet {
+    /// `none`: this host has no tailnet; `on`; `absent`: no device; `expired`: its login no longer holds; `given`: a key
+    /// was given, and the provider does not tell more; `unknown`: the provider does not answer.
+    pub state: String,
+    pub hostname: String,
+    pub addresses: Vec<String>,
+    /// Why it got no key, and what helps; empty where it did.
+    pub trouble: String,
+    pub hint: String,
 }
 
 /// One line of the audit trail.

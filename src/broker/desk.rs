@@ -1,16 +1,21 @@
 //! What devboxd decides: one request at a time, over the ledger, the settings and what the kernel says.
 
+pub(super) mod login;
+
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
+use super::ledger::devices::Departed;
 use super::ledger::{Held, Ledger, Reported};
 use super::rules::{Names, Rules, taggable};
 use super::{probe, reconcile};
 use crate::policy::host::{self, Free, HostRefusal};
 use crate::policy::limits::{self, Refusal, Request as Asked};
-use crate::settings::OwnerSettings;
+use crate::settings::{OwnerSettings, TailnetSettings};
 use crate::spec::{BoxName, Cpu, Memory};
 use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
+
+use login::{LoginFacts, LoginRequest};
 
 /// How long a reservation holds: longer than the longest start.
 pub(super) const RESERVED_FOR: i64 = 600;
@@ -43,9 +48,10 @@ pub(super) enum Request {
     Reconcile { fix: bool },
     Act { verb: String, owner: String, name: String },
     Status,
+    Login(LoginRequest),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Answer {
     Done,
     Boxes(Vec<LedgerBox>),
@@ -54,6 +60,8 @@ pub(super) enum Answer {
     Findings(Vec<Finding>),
     Uid(u32),
     Status(bool, String),
+    Login(Box<LoginFacts>),
+    Departed(Vec<Departed>, TailnetSettings),
 }
 
 /// What is seen of the host beside the ledger.
@@ -99,6 +107,7 @@ impl Request {
             Self::Start { .. } => Some("start"),
             Self::Act { verb, .. } => Some(verb),
             Self::Reconcile { fix: true } => Some("reconcile"),
+            Self::Login(LoginRequest::Given { .. }) => Some("key"),
             _ => None,
         }
     }
@@ -110,6 +119,7 @@ impl Request {
             | Self::Release { name }
             | Self::Start { name, .. }
             | Self::Act { name, .. } => name,
+            Self::Login(LoginRequest::Given { row }) => &row.name,
             _ => "",
         }
     }
@@ -191,6 +201,7 @@ impl Desk {
                 Some(held) if held.uid != caller.uid => Err(no_such(name)),
                 _ => {
                     ledger.remove(name)?;
+                    ledger.depart(name, seen.now)?;
                     Ok(Answer::Done)
                 }
             }),
@@ -243,6 +254,7 @@ impl Desk {
                 }
                 Ok(Ok(Answer::Findings(findings.into_iter().map(|f| f.told).collect())))
             }
+            Request::Login(request) => self.login(ledger, caller, request, seen),
             Request::Act { owner, .. } => Ok(Names::uid(owner).map(Answer::Uid).ok_or_else(|| no_such_user(owner))),
             Request::Status => {
                 let promised = ledger.promised()?;

@@ -9,8 +9,10 @@ use zbus::{Connection, interface};
 
 use super::caller::Callers;
 use super::desk::{Answer, Request};
+use super::login::{AtWork, Giver};
 use super::queue::Queue;
-use crate::wire::{AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
+use crate::spec::BoxName;
+use crate::wire::{AuditLine, Finding, LedgerBox, OnTailnet, OwnerUse, Refused, Why};
 
 /// Calls at work, and when the last one ended.
 #[derive(Debug)]
@@ -35,15 +37,15 @@ impl Activity {
         self.begun.elapsed().saturating_sub(last)
     }
 
-    fn begin(self: &Arc<Self>) -> AtWork {
+    pub(super) fn begin(self: &Arc<Self>) -> Working {
         self.at_work.fetch_add(1, Ordering::SeqCst);
-        AtWork(Arc::clone(self))
+        Working(Arc::clone(self))
     }
 }
 
-struct AtWork(Arc<Activity>);
+pub(super) struct Working(Arc<Activity>);
 
-impl Drop for AtWork {
+impl Drop for Working {
     fn drop(&mut self) {
         let now = usize::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(usize::MAX);
         self.0.last.store(now, Ordering::SeqCst);
@@ -56,6 +58,9 @@ pub(super) struct Broker {
     pub(super) queue: Arc<Queue>,
     pub(super) activity: Arc<Activity>,
     pub(super) callers: Callers,
+    pub(super) giver: Arc<Giver>,
+    /// Calls that wait for the provider.
+    pub(super) asking: Arc<AtWork>,
 }
 
 impl Broker {
@@ -67,6 +72,17 @@ impl Broker {
         }
         self.queue.ask(caller, request).await
     }
+}
+
+/// Runs what may wait for the provider beside the bus.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    let (done, outcome) = futures_channel::oneshot::channel();
+    let spawned = std::thread::Builder::new().name("provider".to_owned()).spawn(move || {
+        let _ = done.send(work());
+    });
+    let too_many = |_| Refused::new(Why::TooMany, "devboxd has too much to do; try again");
+    spawned.map_err(too_many)?;
+    outcome.await.map_err(|_| Refused::new(Why::Ledger, "devboxd is ending"))
 }
 
 fn odd<T>() -> Result<T, Refused> {
@@ -199,6 +215,50 @@ impl Broker {
         }
     }
 
+    /// How a box of the caller's stands on the tailnet, its provider asked.
+    async fn tailnet(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+    ) -> Result<OnTailnet, Refused> {
+        let _at_work = self.activity.begin();
+        let caller = self.callers.of(connection, &header).await?;
+        let Ok(name) = name.parse::<BoxName>() else {
+            return Err(Refused::new(Why::InvalidInput, "that is no name of a box"));
+        };
+        let place = self
+            .asking
+            .take_now(caller.uid)
+            .ok_or_else(|| Refused::new(Why::TooMany, "too many such calls of yours wait"))?;
+        let giver = Arc::clone(&self.giver);
+        aside(move || {
+            let _place = place;
+            giver.state(&caller, &name)
+        })
+        .await?
+    }
+
+    /// Takes devices of boxes that are gone off the tailnet, the caller's or, for root, all; how many are left.
+    async fn tidy(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u32, Refused> {
+        let _at_work = self.activity.begin();
+        let caller = self.callers.of(connection, &header).await?;
+        let place = self
+            .asking
+            .take_now(caller.uid)
+            .ok_or_else(|| Refused::new(Why::TooMany, "too many such calls of yours wait"))?;
+        let giver = Arc::clone(&self.giver);
+        aside(move || {
+            let _place = place;
+            u32::try_from(giver.remove_departed(&caller, caller.uid == 0)).unwrap_or(u32::MAX)
+        })
+        .await
+    }
+
     /// Whether the settings are good, and in words what holds; for administrators.
     #[zbus(out_args("good", "text"))]
     async fn status(
@@ -222,7 +282,10 @@ mod tests {
     /// `UPDATE_GOLDEN=1` writes it anew.
     #[test]
     fn the_introspection_data_is_as_documented() {
-        let broker = Broker { queue: Arc::default(), activity: Arc::new(Activity::new()), callers: Callers::default() };
+        let queue: Arc<Queue> = Arc::default();
+        let giver = Arc::new(Giver::new(Arc::clone(&queue), crate::tailnet::Credentials(None)));
+        let (activity, asking) = (Arc::new(Activity::new()), Arc::default());
+        let broker = Broker { queue, activity, callers: Callers::default(), giver, asking };
         let mut xml = String::from("<node name=\"/io/devbox/Broker1\">\n");
         broker.introspect_to_writer(&mut xml, 2);
         xml += "</node>\n";

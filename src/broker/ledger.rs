@@ -2,6 +2,8 @@
 //!
 //! Every change is made inside a transaction of the [`desk`](super::desk); this file only knows the tables.
 
+pub(super) mod devices;
+
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -74,6 +76,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
          PRAGMA journal_size_limit = 4194304; PRAGMA busy_timeout = 2000;",
     )?;
     connection.execute_batch(SCHEMA)?;
+    connection.execute_batch(devices::SCHEMA)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

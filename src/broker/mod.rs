@@ -7,6 +7,7 @@ mod caller;
 mod desk;
 mod interface;
 mod ledger;
+mod login;
 mod probe;
 mod queue;
 mod reconcile;
@@ -21,10 +22,13 @@ use async_signal::{Signal, Signals};
 use clap::Parser;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use listenfd::ListenFd;
 use zbus::fdo::RequestNameFlags;
 
+use crate::tailnet::Credentials;
 use crate::wire;
 use interface::{Activity, Broker};
+use login::{Giver, Serving};
 use queue::Queue;
 
 /// The broker of devbox-ctl: started by systemd when somebody calls it on the system bus.
@@ -67,17 +71,36 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
             .spawn(move || queue.serve(ledger, desk::Desk::default()))?
     };
     let activity = Arc::new(Activity::new());
-    let broker =
-        Broker { queue: Arc::clone(&queue), activity: Arc::clone(&activity), callers: caller::Callers::default() };
+    let credentials = Credentials(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
+    let giver = Arc::new(Giver::new(Arc::clone(&queue), credentials));
+    let mut sockets = ListenFd::from_env();
+    let serving = match sockets.take_unix_listener(0) {
+        Ok(Some(listener)) => Some(login::serve(listener, Arc::clone(&giver), Arc::clone(&activity))?),
+        // Started by hand, or by the bus where the socket is not enabled.
+        _ => None,
+    };
+    let broker = Broker {
+        queue: Arc::clone(&queue),
+        activity: Arc::clone(&activity),
+        callers: caller::Callers::default(),
+        giver,
+        asking: Arc::default(),
+    };
     let idle = Duration::try_from_secs_f64(args.idle)?;
-    let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle));
+    let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle, serving));
     queue.close();
     let _ = worker.join();
     Ok(served?)
 }
 
 /// Serves until nobody has called for a while, or until it is told to end.
-async fn serve(bus: Option<&str>, broker: Broker, activity: &Activity, idle: Duration) -> zbus::Result<()> {
+async fn serve(
+    bus: Option<&str>,
+    broker: Broker,
+    activity: &Activity,
+    idle: Duration,
+    serving: Option<Serving>,
+) -> zbus::Result<()> {
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(zbus::Error::from)?;
     let builder = match bus {
         Some(address) => zbus::connection::Builder::address(address),
@@ -97,6 +120,7 @@ async fn serve(bus: Option<&str>, broker: Broker, activity: &Activity, idle: Dur
     }
     // From here on the bus starts another devboxd for new calls; systemd starts it once this one has ended.
     connection.release_name(wire::BUS_NAME).await?;
+    drop(serving);
     async_io::Timer::after(DRAIN).await;
     while activity.idle() < DRAIN {
         async_io::Timer::after(Duration::from_millis(20)).await;

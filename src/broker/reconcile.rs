@@ -97,7 +97,10 @@ pub(super) fn mend(ledger: &Ledger<'_>, found: &[Found], seen: &Seen) -> rusqlit
                 since: seen.now,
                 expires: None,
             })?,
-            Mend::Forget(name) => ledger.remove(name)?,
+            Mend::Forget(name) => {
+                ledger.remove(name)?;
+                ledger.depart(name, seen.now)?;
+            }
         }
     }
     Ok(())

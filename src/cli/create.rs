@@ -5,13 +5,14 @@ use std::time::Instant;
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
-use super::ssh_config;
+use super::{ssh_config, tailnet};
 use crate::host::{self, entries, observe};
 use crate::plan::{self, CreateRequest, Plan};
 use crate::policy::limits::{self, Refusal, Request};
 use crate::quadlet::{self, names};
 use crate::settings::Settings;
-use crate::spec::{BoxName, BoxSpec, DevIs, EnvVar, FORMAT, ImageRef, Mount};
+use crate::spec::{BoxName, BoxSpec, DevIs, EnvVar, FORMAT, ImageRef, Mount, Tailnet};
+use crate::wire::OnTailnet;
 
 /// Create a box and start it
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// Show a folder of yours in the box: SRC:DST[:ro]; may be repeated
     #[arg(long, value_name = "SRC:DST[:ro]")]
     mount: Vec<String>,
+    /// Fail with status 8 if it is not on the tailnet in the end
+    #[arg(long, conflicts_with = "no_start")]
+    wait_tailnet: bool,
     /// Create it, but do not start it
     #[arg(long)]
     no_start: bool,
@@ -58,7 +62,15 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let plan = decide(&session, &settings, spec.clone(), args)?;
     session.apply(&plan, admission.into())?;
     ssh_config::refresh(&session.host);
-    show(&session, &spec, begun, args.no_start)
+    let stands = if args.no_start { None } else { tailnet::settle(&session.host, &spec.name, out)? };
+    show(&session, &spec, begun, args.no_start, stands.as_ref())?;
+    let Some(stands) = stands.filter(|s| !matches!(s.state.as_str(), "on" | "given")) else { return Ok(()) };
+    let failure = tailnet::off(&spec.name, &stands);
+    if args.wait_tailnet {
+        return Err(Failure { kind: Kind::Tailnet, ..failure });
+    }
+    out.warning(&failure.text());
+    Ok(())
 }
 
 /// The command line, every value checked.
@@ -99,6 +111,7 @@ impl Asked {
             memory: self.memory.unwrap_or(owner.memory),
             created_at: host::now(),
             dev: DevIs::Subordinate,
+            tailnet: Tailnet::None,
             env: self.env,
             mounts: self.mounts,
         }
@@ -117,6 +130,9 @@ fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, args: &Args
             return Err(refused(session, refusal));
         }
         _ => {}
+    }
+    if has_broker {
+        spec.tailnet = Tailnet::Broker;
     }
     for mount in &spec.mounts {
         if let Some(trouble) = observe::mount_trouble(account, mount) {
@@ -200,7 +216,13 @@ fn print_plan(plan: &Plan, out: Output) {
     }
 }
 
-fn show(session: &Session, spec: &BoxSpec, begun: Instant, no_start: bool) -> Result<(), Failure> {
+fn show(
+    session: &Session,
+    spec: &BoxSpec,
+    begun: Instant,
+    no_start: bool,
+    stands: Option<&OnTailnet>,
+) -> Result<(), Failure> {
     let name = &spec.name;
     if session.out.json {
         let entry = host::entry(&session.host.account, name).ok_or_else(|| Failure::no_such_box(name))?;
@@ -209,8 +231,9 @@ fn show(session: &Session, spec: &BoxSpec, begun: Instant, no_start: bool) -> Re
         session.out.remark(&format!("{name} is created, not started\n  start    devbox-ctl start {name}"));
     } else {
         session.out.remark(&format!(
-            "{name} is ready ({:.1} s)\n  shell    devbox-ctl ssh {name}\n  command  devbox-ctl exec {name} -- CMD\n  editor   `devbox-ctl ssh-config --install`, then connect to host {name}\n  stop     devbox-ctl stop {name}",
-            begun.elapsed().as_secs_f64()
+            "{name} is ready ({:.1} s)\n  shell    devbox-ctl ssh {name}\n  command  devbox-ctl exec {name} -- CMD\n  editor   `devbox-ctl ssh-config --install`, then connect to host {name}{}\n  stop     devbox-ctl stop {name}",
+            begun.elapsed().as_secs_f64(),
+            stands.filter(|s| !s.addresses.is_empty()).map(|s| tailnet::lines(name, s)).unwrap_or_default()
         ));
     }
     Ok(())

@@ -45,12 +45,19 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         .apply(&plan::destroy(&name, &keep, session.host.broker()?.is_some()), held.into())
         .map_err(|failure| half_done(&session, &name, failure))?;
     ssh_config::refresh(&session.host);
+    let left = session.host.broker()?.map(|broker| broker.tidy()).transpose();
     out.remark(&match (keep.is_empty(), args.keep_volume) {
         (true, _) => format!("{name} is destroyed"),
         (false, true) => format!("{name} is destroyed; its data is kept"),
         (false, false) => format!("{name} is destroyed; its data is kept, as the destroy before this one had said"),
     });
-    Ok(())
+    match left {
+        Ok(Some(1..)) => Err(Failure::new(Kind::TailnetLeft, format!("{name} could not be taken off the tailnet yet"))
+            .hint("that is tried again every quarter of an hour; `journalctl -u devboxd` says why")),
+        // Whether a device is left is then unknown, and the timer's to find out.
+        Err(why) => Err(Failure { kind: Kind::TailnetLeft, ..Failure::from(why) }),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Asked before anything is connected to, and before signals are caught: Ctrl-C at the question just ends it.

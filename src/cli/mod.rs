@@ -21,6 +21,7 @@ mod ssh_config;
 mod start;
 mod status;
 mod stop;
+mod tailnet;
 mod view;
 
 use std::ffi::OsString;
@@ -68,6 +69,7 @@ enum Verb {
     #[command(hide = true)]
     SshProxy(ssh::ProxyArgs),
     SshConfig(ssh_config::Args),
+    RotateKey(tailnet::RotateArgs),
     Doctor(doctor::Args),
     Admin(admin::Args),
     #[command(hide = true)]
@@ -122,6 +124,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Ssh(args) => ssh::run(&args, out),
         Verb::SshProxy(args) => ssh::proxy(&args, out),
         Verb::SshConfig(args) => ssh_config::run(&args, out),
+        Verb::RotateKey(args) => tailnet::rotate(&args, out),
         Verb::Doctor(args) => doctor::run(&args, out),
         Verb::Admin(args) => admin::run(&args, out),
         Verb::Report(args) => report::run(&args, out),

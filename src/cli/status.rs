@@ -6,9 +6,9 @@ use super::error::Failure;
 use super::output::{self, Output};
 use super::view::{State, View};
 use crate::host::systemd::Systemd;
-use crate::host::{Account, entry};
+use crate::host::{Account, Broker, entry};
 use crate::quadlet::names;
-use crate::spec::BoxName;
+use crate::spec::{BoxName, Tailnet};
 
 /// Show one box: state, limits and use, volume, unit
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,17 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let account = Account::current()?;
     let entry = entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
     let systemd = Systemd::connect(&account)?;
-    let view = view(&account, &systemd, &entry)?;
+    let mut view = view(&account, &systemd, &entry)?;
+    let stands = match entry.spec.as_ref().map(|spec| spec.tailnet) {
+        Ok(Tailnet::Broker) => Broker::connect()?.map(|broker| broker.tailnet(&name)),
+        _ => None,
+    };
+    match stands {
+        Some(Ok(stands)) => view.add_tailnet(stands),
+        // The rest of it is known all the same.
+        Some(Err(why)) => out.warning(&Failure::from(why).message),
+        None => {}
+    }
     if out.json {
         output::json(&view);
     } else {
@@ -70,6 +80,10 @@ fn text(view: &View, now: Timestamp) -> String {
     }
     if let Some(image) = &view.image {
         lines.push(("image", image.clone()));
+    }
+    if let Some(tailnet) = &view.tailnet {
+        let parts = [Some(tailnet.clone()), view.tailscale_hostname.clone(), view.tailscale_ip.clone()];
+        lines.push(("tailnet", parts.into_iter().flatten().collect::<Vec<_>>().join(" ")));
     }
     lines.push(("volume", view.volume_name.clone()));
     lines.push(("unit", view.unit.clone()));

@@ -9,7 +9,7 @@ use crate::host::systemd::{UnitDetails, UnitState};
 use crate::host::{Entry, Pending, Trouble};
 use crate::quadlet::names;
 use crate::spec::Cpu;
-use crate::wire::LedgerBox;
+use crate::wire::{LedgerBox, OnTailnet};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,6 +75,8 @@ pub(super) struct View {
     pub(super) tailscale_hostname: Option<String>,
     #[serde(rename = "tailscaleIP")]
     pub(super) tailscale_ip: Option<String>,
+    /// `on`, `absent`, `expired`, `given` or `unknown` (docs/tailnet.md).
+    pub(super) tailnet: Option<String>,
     pub(super) with_syncthing: bool,
     pub(super) image: Option<String>,
     pub(super) health: Option<&'static str>,
@@ -118,6 +120,7 @@ impl View {
             volume_name: names::home_volume(&entry.name),
             tailscale_hostname: None,
             tailscale_ip: None,
+            tailnet: None,
             with_syncthing: false,
             image: spec.map(|s| s.image.to_string()),
             health: None,
@@ -145,6 +148,17 @@ impl View {
         let created_at = Timestamp::from_second(b.since).ok();
         let view = Self::new(&b.owner, &entry, &HashMap::new());
         Some(Self { state, created_at, cpu_limit: cpu, memory_limit: memory, trouble: None, ..view })
+    }
+
+    /// What the broker knows of its device.
+    pub(super) fn add_tailnet(&mut self, stands: OnTailnet) {
+        if stands.state == "none" {
+            return;
+        }
+        self.tailscale_hostname = Some(stands.hostname).filter(|h| !h.is_empty());
+        self.tailscale_ip = stands.addresses.into_iter().next();
+        self.trouble = self.trouble.take().or_else(|| Some(stands.trouble).filter(|t| !t.is_empty()));
+        self.tailnet = Some(stands.state);
     }
 
     /// What only the unit's properties tell.

@@ -8,7 +8,7 @@ use zbus::proxy;
 
 use super::HostError;
 use crate::spec::{BoxName, Cpu, Memory};
-use crate::wire::{self, AuditLine, ERROR_PREFIX, Finding, LedgerBox, OwnerUse, Refused, Why};
+use crate::wire::{self, AuditLine, ERROR_PREFIX, Finding, LedgerBox, OnTailnet, OwnerUse, Refused, Why};
 
 #[proxy(interface = "io.devbox.Broker1", default_service = "io.devbox.Broker1", default_path = "/io/devbox/Broker1")]
 trait Broker1 {
@@ -23,6 +23,8 @@ trait Broker1 {
     fn reconcile(&self, fix: bool) -> zbus::Result<Vec<Finding>>;
     fn act(&self, verb: &str, owner: &str, name: &str) -> zbus::Result<u32>;
     fn status(&self) -> zbus::Result<(bool, String)>;
+    fn tailnet(&self, name: &str) -> zbus::Result<OnTailnet>;
+    fn tidy(&self) -> zbus::Result<u32>;
 }
 
 /// The system's bus where it always is: what `$DBUS_SYSTEM_BUS_ADDRESS` names could be anybody's.
@@ -114,6 +116,18 @@ impl Broker {
     /// Notes an administrator's act; the owner's uid.
     pub fn act(&self, verb: &str, owner: &str, name: &BoxName) -> Result<u32, HostError> {
         said(zbus::block_on(self.0.act(verb, owner, name.as_str())))
+    }
+
+    /// How a box stands on the tailnet. May wait for the provider.
+    pub fn tailnet(&self, name: &BoxName) -> Result<OnTailnet, HostError> {
+        debug!("broker: Tailnet {name}");
+        said(zbus::block_on(self.0.tailnet(name.as_str())))
+    }
+
+    /// Takes devices of boxes that are gone off the tailnet; how many are left.
+    pub fn tidy(&self) -> Result<u32, HostError> {
+        debug!("broker: Tidy");
+        said(zbus::block_on(self.0.tidy()))
     }
 
     pub fn status(&self) -> Result<(bool, String), HostError> {

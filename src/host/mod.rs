@@ -13,6 +13,7 @@ pub mod health;
 mod interrupt;
 pub mod journal;
 mod lock;
+pub mod login;
 pub mod observe;
 pub mod podman;
 mod recover;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use duct::cmd;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tracing::debug;
 
@@ -69,6 +70,18 @@ impl Podman {
             std::io::ErrorKind::NotFound => HostError::PodmanMissing,
             _ => HostError::Podman { what, stderr: e.to_string() },
         })
+    }
+
+    /// Hands a box that runs a key by standard input, and waits until it has logged in with it.
+    pub fn hand_in_key(&self, name: &BoxName, key: &SecretString) -> Result<(), HostError> {
+        let container = names::container(name);
+        let arguments = ["exec", "--interactive", "--user=root", &container, "/usr/libexec/devbox/tailnet-key"];
+        debug!("podman {} <key", arguments.join(" "));
+        let child = cmd("podman", arguments).full_env(&self.environment).stdin_bytes(key.expose_secret().as_bytes());
+        let output = child.stdout_capture().stderr_capture().unchecked().run();
+        let failed_to = |stderr: String| HostError::Podman { what: "exec", stderr };
+        let output = output.map_err(|e| failed_to(e.to_string()))?;
+        if output.status.success() { Ok(()) } else { Err(failed("exec", &output)) }
     }
 
     /// What images, containers and volumes take on disk, in bytes: their files belong to subordinate ids, which only

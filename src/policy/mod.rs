@@ -2,4 +2,5 @@
 
 pub mod host;
 pub mod limits;
+pub mod login;
 pub mod slices;

@@ -3,7 +3,8 @@
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value, context};
 
 use super::{escape, names};
-use crate::spec::{BoxSpec, DevIs};
+use crate::spec::{BoxSpec, DevIs, Tailnet};
+use crate::wire;
 
 /// The template texts; an administrator's copies replace single ones.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ const TASKS_MAX: u32 = 2048;
 
 /// All files of the box's folder, in the order of their names.
 pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, RenderError> {
-    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, env, mounts } = spec;
+    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, tailnet, env, mounts } = spec;
     let mounts: Vec<Value> = mounts
         .iter()
         .map(|m| {
@@ -71,6 +72,7 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         tasks_max => TASKS_MAX,
         capabilities => CAPABILITIES,
         has_env => !env.is_empty(),
+        login_socket => (*tailnet == Tailnet::Broker).then_some(wire::LOGIN_SOCKET),
         dev => dev.word(),
         user_namespace => (*dev == DevIs::Owner).then_some("keep-id:uid=1000,gid=1000"),
         mounts,

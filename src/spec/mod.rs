@@ -28,6 +28,8 @@ pub struct BoxSpec {
     pub memory: Memory,
     pub created_at: jiff::Timestamp,
     pub dev: DevIs,
+    #[serde(default, skip_serializing_if = "Tailnet::is_none")]
+    pub tailnet: Tailnet,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -42,6 +44,24 @@ pub enum DevIs {
     Subordinate,
     /// The owner: may write the folders that the owner shows in the box.
     Owner,
+}
+
+/// Who lets the box onto the tailnet. Whether there is one, and which, is said at each start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tailnet {
+    /// Nobody: the box was made where there is no broker.
+    #[default]
+    None,
+    /// The host's broker.
+    Broker,
+}
+
+impl Tailnet {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 impl DevIs {
@@ -123,6 +143,7 @@ mod tests {
             memory: "4G".parse().unwrap(),
             created_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             dev: DevIs::Owner,
+            tailnet: Tailnet::Broker,
             env: vec!["A=b c".parse().unwrap()],
             mounts: vec!["/home/alice/src:/src:ro".parse().unwrap()],
         }

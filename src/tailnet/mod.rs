@@ -15,7 +15,6 @@ mod tailscale;
 mod trouble;
 
 use std::fmt::Debug;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ pub use authkey::AuthKey;
 pub use tags::{Tag, TagError, tags_of};
 pub use trouble::{Doing, Mend, Trouble};
 
+use crate::policy::login::Device;
 use crate::settings::{Provider as Kind, TailnetSettings};
 use crate::spec::BoxName;
 
@@ -37,19 +37,6 @@ pub struct Wanted<'a> {
     pub user: &'a str,
     pub name: &'a BoxName,
     pub tags: &'a [Tag],
-}
-
-/// A device as the provider knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    pub id: String,
-    /// As the tailnet knows it: a name that was taken has got a suffix.
-    pub hostname: String,
-    pub addresses: Vec<IpAddr>,
-    pub tags: Vec<String>,
-    /// Its node key no longer holds: the device has to log in anew.
-    pub expired: bool,
-    pub online: Option<bool>,
 }
 
 /// A service that gives keys.

@@ -180,7 +180,7 @@ impl World {
         if !self.path("/usr/libexec/devbox/devboxd").exists() {
             return;
         }
-        let script = "systemctl disable --now devbox-limits.service devbox-limits.path; systemctl stop devboxd; systemctl --global disable devbox-report.timer; \
+        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devbox-report.timer; \
                       umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /run/systemd/system/devboxd.service.d /run/systemd/system/user-*.slice.d";
         self.run("root", &["sh", "-c", script]);
         xtask::install::remove(&self.root).expect("the broker gone");

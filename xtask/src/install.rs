@@ -13,6 +13,9 @@ use crate::paths;
 /// (in the repository, on the host)
 const FILES: &[(&str, &str)] = &[
     ("systemd/devboxd.service", "usr/lib/systemd/system/devboxd.service"),
+    ("systemd/devboxd.socket", "usr/lib/systemd/system/devboxd.socket"),
+    ("systemd/devbox-tidy.service", "usr/lib/systemd/system/devbox-tidy.service"),
+    ("systemd/devbox-tidy.timer", "usr/lib/systemd/system/devbox-tidy.timer"),
     ("systemd/devbox-limits.service", "usr/lib/systemd/system/devbox-limits.service"),
     ("systemd/devbox-limits.path", "usr/lib/systemd/system/devbox-limits.path"),
     ("systemd/user-delegate.conf", "usr/lib/systemd/system/user@.service.d/50-devbox.conf"),
@@ -32,7 +35,15 @@ pub const ACTIVATE: &[&[&str]] = &[
     &["systemd-sysusers"],
     &["systemctl", "daemon-reload"],
     &["busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ReloadConfig"],
-    &["systemctl", "enable", "--now", "devbox-limits.service", "devbox-limits.path"],
+    &[
+        "systemctl",
+        "enable",
+        "--now",
+        "devbox-limits.service",
+        "devbox-limits.path",
+        "devboxd.socket",
+        "devbox-tidy.timer",
+    ],
     &["systemctl", "--global", "enable", "devbox-report.timer"],
 ];
 

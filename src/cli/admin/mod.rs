@@ -6,6 +6,7 @@ mod audit;
 mod check;
 mod limits;
 mod reconcile;
+mod tidy;
 
 use super::error::{Failure, Kind};
 use super::output::Output;
@@ -35,6 +36,8 @@ enum Verb {
     Destroy(act::DestroyArgs),
     #[command(hide = true)]
     ApplyLimits(apply_limits::Args),
+    #[command(hide = true)]
+    Tidy(tidy::Args),
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
@@ -47,6 +50,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Verb::Start(args) => act::run("start", args),
         Verb::Destroy(args) => act::destroy(args),
         Verb::ApplyLimits(args) => apply_limits::run(args, out),
+        Verb::Tidy(args) => tidy::run(args, out),
     }
 }
 

@@ -1,0 +1,121 @@
+//! What the desk knows and writes about boxes on the tailnet. Nothing here asks the provider: that takes seconds, and
+//! everybody would wait.
+
+use super::{Answer, Caller, Desk, Seen, Verdict, no_such};
+use crate::broker::ledger::Ledger;
+use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
+use crate::settings::TailnetSettings;
+use crate::spec::BoxName;
+use crate::tailnet::{Tag, tags_of};
+use crate::wire::{Refused, Why};
+
+/// What the broker does for itself, in a caller's line of the queue; no method of the bus's leads here as such.
+#[derive(Debug, Clone)]
+pub(in crate::broker) enum LoginRequest {
+    /// What is known, for a box that its holder asks about.
+    Facts {
+        name: String,
+    },
+    /// A key was given for it.
+    Given {
+        row: DeviceRow,
+    },
+    /// It could not be made after all.
+    NotGiven {
+        name: String,
+        before: Option<DeviceRow>,
+    },
+    /// The provider was asked: what it said of the device.
+    Noted {
+        row: DeviceRow,
+    },
+    Trouble {
+        name: String,
+        trouble: TroubleRow,
+    },
+    /// Devices of boxes that are gone: the caller's, or all.
+    Departed {
+        all: bool,
+    },
+    Forget {
+        id: i64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::broker) struct LoginFacts {
+    pub(in crate::broker) name: BoxName,
+    pub(in crate::broker) uid: u32,
+    pub(in crate::broker) user: String,
+    pub(in crate::broker) tags: Vec<Tag>,
+    pub(in crate::broker) settings: TailnetSettings,
+    pub(in crate::broker) device: Option<DeviceRow>,
+    pub(in crate::broker) trouble: Option<TroubleRow>,
+}
+
+impl Desk {
+    pub(super) fn login(
+        &mut self,
+        ledger: &Ledger<'_>,
+        caller: &Caller,
+        request: &LoginRequest,
+        seen: &Seen,
+    ) -> rusqlite::Result<Verdict> {
+        match request {
+            LoginRequest::Facts { name } => {
+                let holder = ledger.holder(name)?;
+                let (Some(_), Ok(parsed)) = (holder.filter(|h| h.uid == caller.uid), name.parse::<BoxName>()) else {
+                    return Ok(Err(no_such(name)));
+                };
+                let user = self.names.of(caller.uid);
+                if !self.rules.settings.owner(&user).allowed {
+                    return Ok(Err(Refused::new(Why::NotAllowed, "you may have no boxes on this host")));
+                }
+                let settings = self.rules.settings.tailnet.clone();
+                let tags = match tags_of(&settings.tags, &user) {
+                    Ok(tags) => tags,
+                    Err(why) => return Ok(Err(Refused::new(Why::NotAllowed, why.to_string()))),
+                };
+                let (device, trouble) = (ledger.device(name)?, ledger.trouble(name)?);
+                let facts = LoginFacts { name: parsed, uid: caller.uid, user, tags, settings, device, trouble };
+                Ok(Ok(Answer::Login(Box::new(facts))))
+            }
+            LoginRequest::Given { row } | LoginRequest::Noted { row } => {
+                // Destroyed meanwhile: what was just made for it is to go as well.
+                let held = ledger.holder(&row.name)?.is_some_and(|h| h.uid == caller.uid);
+                if held {
+                    ledger.put_device(row)?;
+                    ledger.set_trouble(&row.name, caller.uid, None, seen.now)?;
+                } else {
+                    ledger.add_departed(row, seen.now)?;
+                }
+                Ok(Ok(Answer::Done))
+            }
+            LoginRequest::NotGiven { name, before } => {
+                if ledger.holder(name)?.is_some_and(|h| h.uid == caller.uid) {
+                    ledger.forget_device(name)?;
+                    before.as_ref().map_or(Ok(()), |row| ledger.put_device(row))?;
+                }
+                Ok(Ok(Answer::Done))
+            }
+            LoginRequest::Trouble { name, trouble } => {
+                if ledger.holder(name)?.is_some_and(|h| h.uid == caller.uid) {
+                    ledger.set_trouble(name, caller.uid, Some(trouble), seen.now)?;
+                }
+                Ok(Ok(Answer::Done))
+            }
+            LoginRequest::Departed { all } => {
+                let mut departed: Vec<Departed> = ledger.departed((!all).then_some(caller.uid))?;
+                for gone in &mut departed {
+                    gone.user = self.names.of(gone.uid);
+                    gone.is_reused = ledger.device(&gone.name)?.is_some();
+                }
+                Ok(Ok(Answer::Departed(departed, self.rules.settings.tailnet.clone())))
+            }
+            LoginRequest::Forget { id } => {
+                ledger.forget_departed(*id)?;
+                Ok(Ok(Answer::Done))
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Keys and devices: what the provider is asked, and when. It may take seconds, so this is never done in the ledger's
+//! thread; what comes of it is written there afterwards.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::broker::desk::login::{LoginFacts, LoginRequest};
+use crate::broker::desk::{Answer, Caller, Request};
+use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
+use crate::broker::queue::Queue;
+use crate::policy::login::{self, Decision, Device, Enrolled, Need};
+use crate::settings::{self, TailnetSettings};
+use crate::spec::BoxName;
+use crate::tailnet::{self, AuthKey, Credentials, Provider, Trouble, Wanted};
+use crate::wire::{OnTailnet, Refused, Why};
+
+/// A start of a box waits no longer: waiting would eat the unit's own time.
+const START_WAITS: Duration = Duration::from_secs(10);
+/// How long a list of devices holds for boxes that start together.
+const LISTED_FOR: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+pub(in crate::broker) struct Giver {
+    queue: Arc<Queue>,
+    credentials: Credentials,
+    provider: Mutex<Option<(TailnetSettings, Arc<dyn Provider>)>>,
+    listed: Mutex<Option<(TailnetSettings, Instant, Vec<Device>)>>,
+    /// Boxes of one owner one after the other: two keys for one box would be two devices.
+    owners: Mutex<HashMap<u32, Arc<Mutex<()>>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which tailnet the settings mean: what is known of a device holds only there.
+fn identity(settings: &TailnetSettings) -> String {
+    format!("{:?} {}", settings.provider, settings.url.as_deref().unwrap_or_default())
+}
+
+impl Giver {
+    pub(in crate::broker) fn new(queue: Arc<Queue>, credentials: Credentials) -> Self {
+        Self { queue, credentials, provider: Mutex::default(), listed: Mutex::default(), owners: Mutex::default() }
+    }
+
+    /// The control server and its certificates, for the box; empty where there is no tailnet.
+    pub(in crate::broker) fn login(&self, caller: &Caller, name: &BoxName) -> String {
+        let Ok(facts) = self.facts(caller, name) else { return String::new() };
+        let settings = &facts.settings;
+        if settings.provider == settings::Provider::None {
+            return String::new();
+        }
+        let ca = settings.ca.as_deref().map(std::fs::read_to_string).transpose().unwrap_or_else(|why| {
+            eprintln!("[tailnet] ca: {why}");
+            None
+        });
+        json!({ "name": name.as_str(), "server": settings.url, "ca": ca }).to_string()
+    }
+
+    /// A key for a box, unless it needs none.
+    pub(in crate::broker) fn key(self: &Arc<Self>, caller: &Caller, name: &BoxName, need: Need) -> Option<AuthKey> {
+        let (give, given) = mpsc::sync_channel(1);
+        let (giver, who, wanted) = (Arc::clone(self), caller.clone(), name.clone());
+        let spawned = std::thread::Builder::new().name("key".to_owned()).spawn(move || {
+            let outcome = giver.make(&who, &wanted, need);
+            // Taken by nobody, it was too late: it ends by itself.
+            let _ = give.send(outcome);
+        });
+        let outcome = match spawned {
+            Ok(_) => given.recv_timeout(START_WAITS),
+            Err(_) => Err(mpsc::RecvTimeoutError::Disconnected),
+        };
+        let trouble = match outcome {
+            Ok(Ok(key)) => return key,
+            Ok(Err(Stopped::Refused)) => return None,
+            Ok(Err(Stopped::Trouble(trouble))) => TroubleRow { text: trouble.to_string(), hint: trouble.hint() },
+            Ok(Err(Stopped::Clash(device))) => TroubleRow {
+                text: format!("the tailnet has a device called {name} already, and it is not this box's"),
+                hint: format!(
+                    "remove or rename that device ({}), or create the box under another name",
+                    device.addresses.first().map_or_else(|| device.id.clone(), ToString::to_string)
+                ),
+            },
+            Err(_) => TroubleRow {
+                text: format!("the provider of tailnet keys has not answered in {} seconds", START_WAITS.as_secs()),
+                hint: "it is tried again at the next start; `devbox-ctl restart NAME` tries now".to_owned(),
+            },
+        };
+        eprintln!("no key for {name} of uid {}: {}", caller.uid, trouble.text);
+        let _ = self.ask(caller, LoginRequest::Trouble { name: name.to_string(), trouble });
+        None
+    }
+
+    fn make(&self, caller: &Caller, name: &BoxName, need: Need) -> Result<Option<AuthKey>, Stopped> {
+        let line = Arc::clone(locked(&self.owners).entry(caller.uid).or_default());
+        let _turn = locked(&line);
+        let facts = self.facts(caller, name).map_err(|_| Stopped::Refused)?;
+        let Some(provider) = self.provider(&facts.settings)? else { return Ok(None) };
+        // What is left of this owner's boxes by that name goes first, or it would be in the way.
+        if self.departed(caller, false).is_ok_and(|(left, _)| left.iter().any(|d| d.name == name.as_str())) {
+            self.remove_departed(caller, false);
+        }
+        let devices = self.devices(&facts.settings, provider.as_ref(), need != Need::Start)?;
+        let tags: Vec<String> = facts.tags.iter().map(ToString::to_string).collect();
+        let enrolled = facts
+            .device
+            .as_ref()
+            .map(|row| Enrolled { device: row.device.clone(), is_here: row.provider == identity(&facts.settings) });
+        match login::decide(name.as_str(), &tags, enrolled.as_ref(), devices.as_deref(), need) {
+            Decision::Clash(device) => Err(Stopped::Clash(device)),
+            Decision::On(device) => {
+                if let Some(device) = device {
+                    let _ = self.ask(caller, LoginRequest::Noted { row: row(&facts, Some(&device)) });
+                }
+                Ok(None)
+            }
+            Decision::KeyInPlaceOf(id) => {
+                provider.remove(&id)?;
+                self.give(caller, facts, None, provider.as_ref()).map(Some)
+            }
+            Decision::Key(device) => self.give(caller, facts, device.as_ref(), provider.as_ref()).map(Some),
+        }
+    }
+
+    /// The ledger has it before there is a key: whatever comes of a key is the box's.
+    fn give(
+        &self,
+        caller: &Caller,
+        facts: LoginFacts,
+        device: Option<&Device>,
+        provider: &dyn Provider,
+    ) -> Result<AuthKey, Stopped> {
+        self.ask(caller, LoginRequest::Given { row: row(&facts, device) }).map_err(|_| Stopped::Refused)?;
+        let key = provider.key(&Wanted { user: &facts.user, name: &facts.name, tags: &facts.tags });
+        *locked(&self.listed) = None;
+        if key.is_err() {
+            let _ = self.ask(caller, LoginRequest::NotGiven { name: facts.name.to_string(), before: facts.device });
+        }
+        Ok(key?)
+    }
+
+    /// How a box stands, the provider asked.
+    pub(in crate::broker) fn state(&self, caller: &Caller, name: &BoxName) -> Result<OnTailnet, Refused> {
+        let facts = self.facts(caller, name)?;
+        if facts.settings.provider == settings::Provider::None {
+            return Ok(standing("none", None, TroubleRow::default()));
+        }
+        let trouble = facts.trouble.clone().unwrap_or_default();
+        let known = facts.device.clone().filter(|row| row.provider == identity(&facts.settings));
+        let listed = self
+            .provider(&facts.settings)
+            .and_then(|p| p.map_or(Ok(None), |p| self.devices(&facts.settings, p.as_ref(), true)));
+        let devices = match listed {
+            Ok(Some(devices)) => devices,
+            Ok(None) => {
+                let state = if known.is_some() { "given" } else { "absent" };
+                return Ok(standing(state, known.as_ref(), trouble));
+            }
+            Err(why) => {
+                let trouble = TroubleRow { text: why.to_string(), hint: why.hint() };
+                return Ok(standing("unknown", known.as_ref(), trouble));
+            }
+        };
+        let tags: Vec<String> = facts.tags.iter().map(ToString::to_string).collect();
+        let enrolled = known.as_ref().map(|k| Enrolled { device: k.device.clone(), is_here: true });
+        Ok(match login::decide(name.as_str(), &tags, enrolled.as_ref(), Some(&devices), Need::Start) {
+            Decision::On(Some(device)) => {
+                let row = row(&facts, Some(&device));
+                let _ = self.ask(caller, LoginRequest::Noted { row: row.clone() });
+                standing("on", Some(&row), TroubleRow::default())
+            }
+            Decision::Key(Some(_)) => standing("expired", known.as_ref(), trouble),
+            _ => standing("absent", known.as_ref(), trouble),
+        })
+    }
+
+    /// Takes devices of boxes that are gone off the tailnet; how many are left.
+    pub(in crate::broker) fn remove_departed(&self, caller: &Caller, all: bool) -> usize {
+        let Ok((departed, settings)) = self.departed(caller, all) else { return 1 };
+        let mut left = 0;
+        for gone in departed {
+            match self.remove_one(&gone, &settings) {
+                Ok(()) => {
+                    let _ = self.ask(caller, LoginRequest::Forget { id: gone.id });
+                }
+                Err(why) => {
+                    eprintln!("the device of {}, which is gone, stays on the tailnet for now: {why}", gone.name);
+                    left += 1;
+                }
+            }
+        }
+        left
+    }
+
+    fn remove_one(&self, gone: &Departed, settings: &TailnetSettings) -> Result<(), Trouble> {
+        // Of a provider that is not used any more there is nobody to ask.
+        if gone.provider != identity(settings) {
+            return Ok(());
+        }
+        let Some(provider) = self.provider(settings)? else { return Ok(()) };
+        let id = match &gone.device {
+            Some(id) => Some(id.clone()),
+            // The name is a box's again, and was cleared before that got its key.
+            None if gone.is_reused => None,
+            // A key was given, and what came of it not seen yet.
+            None => {
+                let Ok(tags) = tailnet::tags_of(&settings.tags, &gone.user) else { return Ok(()) };
+                let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
+                let unseen = Enrolled { device: None, is_here: true };
+                let devices = self.devices(settings, provider.as_ref(), true)?.unwrap_or_default();
+                match login::decide(&gone.name, &tags, Some(&unseen), Some(&devices), Need::Lost) {
+                    Decision::KeyInPlaceOf(id) => Some(id),
+                    _ => None,
+                }
+            }
+        };
+        *locked(&self.listed) = None;
+        id.map_or(Ok(()), |id| provider.remove(&id))
+    }
+
+    fn facts(&self, caller: &Caller, name: &BoxName) -> Result<LoginFacts, Refused> {
+        match self.ask(caller, LoginRequest::Facts { name: name.to_string() })? {
+            Answer::Login(facts) => Ok(*facts),
+            _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
+        }
+    }
+
+    fn departed(&self, caller: &Caller, all: bool) -> Result<(Vec<Departed>, TailnetSettings), Refused> {
+        match self.ask(caller, LoginRequest::Departed { all })? {
+            Answer::Departed(departed, settings) => Ok((departed, settings)),
+            _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
+        }
+    }
+
+    fn ask(&self, caller: &Caller, request: LoginRequest) -> Result<Answer, Refused> {
+        zbus::block_on(self.queue.ask(caller.clone(), Request::Login(request)))
+    }
+
+    fn provider(&self, settings: &TailnetSettings) -> Result<Option<Arc<dyn Provider>>, Trouble> {
+        let mut kept = locked(&self.provider);
+        if let Some((of, provider)) = kept.as_ref()
+            && of == settings
+        {
+            return Ok(Some(Arc::clone(provider)));
+        }
+        let made = tailnet::provider(settings, &self.credentials)?.map(Arc::from);
+        *kept = made.clone().map(|provider| (settings.clone(), provider));
+        Ok(made)
+    }
+
+    fn devices(
+        &self,
+        settings: &TailnetSettings,
+        provider: &dyn Provider,
+        now: bool,
+    ) -> Result<Option<Vec<Device>>, Trouble> {
+        if !now
+            && let Some((of, at, devices)) = locked(&self.listed).as_ref()
+            && of == settings
+            && at.elapsed() < LISTED_FOR
+        {
+            return Ok(Some(devices.clone()));
+        }
+        let devices = provider.devices()?;
+        *locked(&self.listed) = devices.clone().map(|devices| (settings.clone(), Instant::now(), devices));
+        Ok(devices)
+    }
+}
+
+enum Stopped {
+    Refused,
+    Clash(Device),
+    Trouble(Trouble),
+}
+
+impl From<Trouble> for Stopped {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+fn row(facts: &LoginFacts, device: Option<&Device>) -> DeviceRow {
+    let addresses: Vec<String> = device.iter().flat_map(|d| &d.addresses).map(ToString::to_string).collect();
+    DeviceRow {
+        name: facts.name.to_string(),
+        uid: facts.uid,
+        provider: identity(&facts.settings),
+        device: device.map(|d| d.id.clone()),
+        hostname: device.map_or_else(|| facts.name.to_string(), |d| d.hostname.clone()),
+        addresses: addresses.join(" "),
+        expired: device.is_some_and(|d| d.expired),
+        at: jiff::Timestamp::now().as_second(),
+    }
+}
+
+fn standing(state: &str, row: Option<&DeviceRow>, trouble: TroubleRow) -> OnTailnet {
+    let addresses = row.map_or("", |r| &r.addresses).split(' ').filter(|a| !a.is_empty());
+    OnTailnet {
+        state: state.to_owned(),
+        hostname: row.map(|r| r.hostname.clone()).unwrap_or_default(),
+        addresses: addresses.map(str::to_owned).collect(),
+        trouble: trouble.text,
+        hint: trouble.hint,
+    }
+}

@@ -1,0 +1,196 @@
+//! The login socket: at each start of a box its systemd fetches here how the box gets onto the tailnet (systemd.exec(5),
+//! LoadCredential=).
+//!
+//! Who asks is the uid of the socket's peer. The unit in the peer's address is what the peer says, so a key is given only
+//! for a name that the ledger holds for that uid.
+
+mod giver;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::desk::Caller;
+use super::interface::Activity;
+use crate::policy::login::Need;
+use crate::quadlet::names;
+use crate::spec::BoxName;
+use crate::wire;
+pub(super) use giver::Giver;
+
+/// Requests of one user at once, and of all: each may wait for the provider.
+const MOST_OF_ONE: usize = 8;
+const MOST: usize = 64;
+/// A peer that does not read is not waited for.
+const WRITE: Duration = Duration::from_secs(1);
+
+/// What is asked for: `\0RANDOM/unit/devbox-NAME.service/ID` (systemd.exec(5)).
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    name: BoxName,
+    id: Id,
+}
+
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Id {
+    Login,
+    Key(Need),
+}
+
+fn asked(address: &[u8]) -> Option<Asked> {
+    let text = std::str::from_utf8(address).ok()?;
+    let mut parts = text.split('/').skip(1);
+    let ("unit", unit, id, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
+    let id = match id {
+        wire::LOGIN => Id::Login,
+        wire::KEY => Id::Key(Need::Start),
+        wire::KEY_ANEW => Id::Key(Need::Lost),
+        wire::KEY_ROTATED => Id::Key(Need::Rotate),
+        _ => return None,
+    };
+    Some(Asked { name: names::box_of_service(unit)?, id })
+}
+
+#[derive(Debug, Default)]
+pub(super) struct AtWork {
+    of: Mutex<HashMap<u32, usize>>,
+    ended: Condvar,
+}
+
+/// One request's place, given back when it is dropped.
+pub(super) struct Place(Arc<AtWork>, u32);
+
+impl AtWork {
+    /// Waits until there is a place; `None` for a user who has too many already.
+    pub(super) fn take(self: &Arc<Self>, uid: u32) -> Option<Place> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        while of.values().sum::<usize>() >= MOST {
+            of = self.ended.wait(of).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.place(&mut of, uid)
+    }
+
+    /// The same for who cannot wait.
+    pub(super) fn take_now(self: &Arc<Self>, uid: u32) -> Option<Place> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if of.values().sum::<usize>() >= MOST { None } else { self.place(&mut of, uid) }
+    }
+
+    fn place(self: &Arc<Self>, of: &mut HashMap<u32, usize>, uid: u32) -> Option<Place> {
+        let count = of.entry(uid).or_default();
+        if *count >= MOST_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Place(Arc::clone(self), uid))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut of = self.0.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = of.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                of.remove(&self.1);
+            }
+        }
+        self.0.ended.notify_one();
+    }
+}
+
+/// Accepts until this is dropped. What has not been accepted then is systemd's, and the next devboxd's.
+#[derive(Debug)]
+pub(super) struct Serving(#[allow(dead_code)] UnixStream);
+
+/// Serves the socket from a thread of its own.
+pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Activity>) -> std::io::Result<Serving> {
+    let (ours, stop) = UnixStream::pair()?;
+    listener.set_nonblocking(true)?;
+    let at_work = Arc::new(AtWork::default());
+    std::thread::Builder::new().name("login".to_owned()).spawn(move || {
+        loop {
+            let mut fds = [
+                PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+                PollFd::new(stop.as_fd(), PollFlags::POLLIN | PollFlags::POLLHUP),
+            ];
+            let polled = poll(&mut fds, PollTimeout::NONE);
+            if fds[1].any() == Some(true) {
+                return;
+            }
+            // At work before it is accepted: what is accepted is answered.
+            let working = activity.begin();
+            let (Ok(_), Ok((connection, _))) = (polled, listener.accept()) else { continue };
+            let Ok(peer) = getsockopt(&connection, PeerCredentials) else { continue };
+            // Dropped, the connection is an empty credential.
+            let Some(place) = at_work.take(peer.uid()) else { continue };
+            let giver = Arc::clone(&giver);
+            let answer = move || {
+                answer(&connection, peer.uid(), peer.pid(), &giver);
+                drop((place, working));
+            };
+            // No thread to be had: as if it had too many.
+            let _ = std::thread::Builder::new().name("login".to_owned()).spawn(answer);
+        }
+    })?;
+    Ok(Serving(ours))
+}
+
+fn answer(mut connection: &UnixStream, uid: u32, pid: i32, giver: &Arc<Giver>) {
+    let address = connection.peer_addr().ok();
+    let Some(asked) = address.as_ref().and_then(SocketAddr::as_abstract_name).and_then(asked) else { return };
+    let caller = Caller { uid, pid: pid.unsigned_abs(), program: "systemd".to_owned(), authorized: false };
+    let _ = connection.set_write_timeout(Some(WRITE));
+    let _ = match asked.id {
+        Id::Login => connection.write_all(giver.login(&caller, &asked.name).as_bytes()),
+        Id::Key(need) => match giver.key(&caller, &asked.name, need) {
+            Some(key) => connection.write_all(key.expose().as_bytes()),
+            None => Ok(()),
+        },
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_in_the_address() {
+        let of = |text: &str| asked(text.as_bytes()).map(|a| (a.name.to_string(), a.id));
+        let abc = |id| Some(("abc".to_owned(), id));
+        assert_eq!(of("8f3/unit/devbox-abc.service/tailnet-key"), abc(Id::Key(Need::Start)));
+        assert_eq!(of("8f3/unit/devbox-abc.service/tailnet-login"), abc(Id::Login));
+        assert_eq!(of("/unit/devbox-abc.service/tailnet-key-anew"), abc(Id::Key(Need::Lost)));
+        for odd in [
+            "",
+            "unit/devbox-abc.service/tailnet-key",
+            "8f3/unit/devbox-abc.service/other",
+            "8f3/unit/devbox-abc.service/tailnet-key/more",
+            "8f3/unit/devbox-ABC.service/tailnet-key",
+            "8f3/unit/devbox-a--b.service/tailnet-key",
+            "8f3/unit/other.service/tailnet-key",
+            "8f3/unit/devbox-abc.service",
+            "8f3/user/devbox-abc.service/tailnet-key",
+        ] {
+            assert_eq!(of(odd), None, "{odd}");
+        }
+        assert_eq!(asked(b"\xff/unit/devbox-abc.service/tailnet-key"), None);
+    }
+
+    #[test]
+    fn one_user_does_not_take_all_places() {
+        let at_work = Arc::new(AtWork::default());
+        let held: Vec<_> = (0..MOST_OF_ONE).map(|_| at_work.take(1).unwrap()).collect();
+        assert!(at_work.take(1).is_none());
+        assert!(at_work.take(2).is_some());
+        drop(held);
+        assert!(at_work.take(1).is_some());
+    }
+}
