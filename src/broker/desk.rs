@@ -1,5 +1,6 @@
 //! What devboxd decides: one request at a time, over the ledger, the settings and what the kernel says.
 
+mod admission;
 pub(super) mod login;
 
 use std::cell::OnceCell;
@@ -7,12 +8,11 @@ use std::collections::BTreeSet;
 
 use super::ledger::devices::Departed;
 use super::ledger::{Held, Ledger, Reported};
-use super::rules::{Names, Rules, taggable};
+use super::rules::{Names, Rules};
 use super::{probe, reconcile};
-use crate::policy::host::{self, Free, HostRefusal};
-use crate::policy::limits::{self, Refusal, Request as Asked};
-use crate::settings::{OwnerSettings, TailnetSettings};
-use crate::spec::{BoxName, Cpu, Memory};
+use crate::policy::host::Free;
+use crate::settings::TailnetSettings;
+use crate::spec::BoxName;
 use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
 
 use login::{LoginFacts, LoginRequest};
@@ -37,16 +37,49 @@ pub(super) struct Caller {
 
 #[derive(Debug, Clone)]
 pub(super) enum Request {
-    Reserve { name: String, cpu_millis: u32, memory_bytes: u64, start: bool },
-    Commit { name: String },
-    Release { name: String },
-    Start { name: String, memory_bytes: u64 },
-    Report { boxes: Vec<(String, u32, u64)>, disk_bytes: u64 },
-    Boxes { all: bool, after: String },
+    Reserve {
+        name: String,
+        cpu_millis: u32,
+        memory_bytes: u64,
+        start: bool,
+    },
+    Commit {
+        name: String,
+    },
+    Release {
+        name: String,
+    },
+    Start {
+        name: String,
+        memory_bytes: u64,
+    },
+    Report {
+        boxes: Vec<(String, u32, u64)>,
+        disk_bytes: u64,
+    },
+    Boxes {
+        all: bool,
+        after: String,
+    },
     Limits,
-    Audit { since: i64, owner: String, most: u32 },
-    Reconcile { fix: bool },
-    Act { verb: String, owner: String, name: String },
+    Audit {
+        since: i64,
+        owner: String,
+        most: u32,
+    },
+    Reconcile {
+        fix: bool,
+    },
+    Act {
+        verb: String,
+        owner: String,
+        name: String,
+    },
+    /// An administrator takes a name from its owner.
+    Evict {
+        owner: String,
+        name: String,
+    },
     Status,
     Login(LoginRequest),
 }
@@ -106,6 +139,7 @@ impl Request {
             Self::Release { .. } => Some("destroy"),
             Self::Start { .. } => Some("start"),
             Self::Act { verb, .. } => Some(verb),
+            Self::Evict { .. } => Some("evict"),
             Self::Reconcile { fix: true } => Some("reconcile"),
             Self::Login(LoginRequest::Given { .. }) => Some("key"),
             _ => None,
@@ -118,7 +152,8 @@ impl Request {
             | Self::Commit { name }
             | Self::Release { name }
             | Self::Start { name, .. }
-            | Self::Act { name, .. } => name,
+            | Self::Act { name, .. }
+            | Self::Evict { name, .. } => name,
             Self::Login(LoginRequest::Given { row }) => &row.name,
             _ => "",
         }
@@ -132,6 +167,7 @@ impl Request {
                 | Self::Audit { .. }
                 | Self::Reconcile { .. }
                 | Self::Act { .. }
+                | Self::Evict { .. }
                 | Self::Status
         )
     }
@@ -147,7 +183,9 @@ impl Desk {
         seen: &Seen,
     ) -> rusqlite::Result<Verdict> {
         self.rules.refresh(ledger)?;
+        // To give back is always allowed: it is bounded by what was reserved.
         if request.verb().is_some()
+            && !matches!(request, Request::Release { .. } | Request::Evict { .. })
             && caller.uid != 0
             && ledger.calls_since(caller.uid, seen.now - 86_400)? >= MOST_CALLS
         {
@@ -156,7 +194,7 @@ impl Desk {
         let verdict = self.decide(ledger, caller, request, seen)?;
         if let Some(verb) = request.verb() {
             let owner = match request {
-                Request::Act { owner, .. } => Names::uid(owner).unwrap_or(caller.uid),
+                Request::Act { owner, .. } | Request::Evict { owner, .. } => Names::uid(owner).unwrap_or(caller.uid),
                 _ => caller.uid,
             };
             let line = AuditLine {
@@ -200,8 +238,7 @@ impl Desk {
             Request::Release { name } => Ok(match ledger.holder(name)? {
                 Some(held) if held.uid != caller.uid => Err(no_such(name)),
                 _ => {
-                    ledger.remove(name)?;
-                    ledger.depart(name, seen.now)?;
+                    give_back(ledger, caller.uid, name, seen.now)?;
                     Ok(Answer::Done)
                 }
             }),
@@ -214,11 +251,7 @@ impl Desk {
                 .hint("`devbox-ctl destroy --keep-volume` keeps its data; create it under another name")),
                 held => Self::room(caller, held.map_or(*memory_bytes, |h| h.memory), seen),
             }),
-            Request::Report { boxes, disk_bytes } => {
-                let boxes: Vec<Reported> = boxes.iter().take(MOST_REPORTED).filter_map(reported).collect();
-                ledger.report(caller.uid, seen.now, *disk_bytes, &boxes)?;
-                Ok(Ok(Answer::Done))
-            }
+            Request::Report { boxes, disk_bytes } => report(ledger, caller, boxes, *disk_bytes, seen),
             Request::Boxes { all, after } => {
                 let held = ledger.page((!all).then_some(caller.uid), after, wire::PAGE)?;
                 Ok(Ok(Answer::Boxes(held.into_iter().map(|h| self.shown(h, seen)).collect())))
@@ -248,14 +281,15 @@ impl Desk {
                 Ok(Ok(Answer::Audit(named.collect())))
             }
             Request::Reconcile { fix } => {
-                let findings = reconcile::findings(ledger, seen, &mut self.names)?;
+                let mut findings = reconcile::findings(ledger, seen, &mut self.names)?;
                 if *fix {
-                    reconcile::mend(ledger, &findings, seen)?;
+                    reconcile::mend(ledger, &mut findings, seen, &self.rules.settings, &mut self.names)?;
                 }
                 Ok(Ok(Answer::Findings(findings.into_iter().map(|f| f.told).collect())))
             }
             Request::Login(request) => self.login(ledger, caller, request, seen),
             Request::Act { owner, .. } => Ok(Names::uid(owner).map(Answer::Uid).ok_or_else(|| no_such_user(owner))),
+            Request::Evict { owner, name } => evict(ledger, owner, name, seen),
             Request::Status => {
                 let promised = ledger.promised()?;
                 let settings = self.rules.trouble.clone();
@@ -268,107 +302,11 @@ impl Desk {
         }
     }
 
-    fn reserve(
-        &mut self,
-        ledger: &Ledger<'_>,
-        caller: &Caller,
-        asked: (&str, u32, u64),
-        start: bool,
-        seen: &Seen,
-    ) -> rusqlite::Result<Verdict> {
-        let (name, cpu, memory) = match parse(asked) {
-            Ok(parsed) => parsed,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        ledger.expire(seen.now)?;
-        let user = self.names.of(caller.uid);
-        if let Err(refused) = taggable(&user, &self.rules.settings) {
-            return Ok(Err(refused));
-        }
-        let before = ledger.holder(name.as_str())?;
-        // The owner's own: a create that is tried again, or one whose folder is gone. Its old share is given back first.
-        let others: Vec<Held> = ledger.of_owner(caller.uid)?.into_iter().filter(|h| h.name != name.as_str()).collect();
-        let held: Vec<BoxName> = others.iter().filter_map(|h| h.name.parse().ok()).collect();
-        let request = Asked { owner: &user, name: &name, cpu, memory };
-        if let Err(refusal) = limits::admit(request, &held, &self.rules.settings) {
-            return Ok(Err(owners(&refusal, self.rules.settings.owner(&user), caller.uid, &others, seen)));
-        }
-        if let Some(held) = before.as_ref().filter(|h| h.uid != caller.uid) {
-            let refused = Refused::new(Why::Exists, format!("the name {name} is taken on this host"))
-                .hint("names are one for the whole host; choose another");
-            let owner = self.is_admin(caller).then(|| format!("it is {}'s", self.names.of(held.uid)));
-            return Ok(Err(Refused { facts: owner.into_iter().collect(), ..refused }));
-        }
-        let mut promised = ledger.promised()?;
-        if let Some(own) = &before {
-            promised.boxes -= 1;
-            promised.cpu_millis -= u64::from(own.cpu);
-            promised.memory_bytes -= own.memory;
-        }
-        if let Err(refusal) = host::admit(request, promised, &self.rules.settings) {
-            return Ok(Err(self.hosts(ledger, caller, &refusal, &others, seen)?));
-        }
-        if start && let Err(refused) = Self::room(caller, memory.bytes(), seen) {
-            return Ok(Err(refused));
-        }
-        let expires = match &before {
-            Some(Held { expires: None, .. }) => None,
-            _ => Some(seen.now + RESERVED_FOR),
-        };
-        let since = before.map_or(seen.now, |b| b.since);
-        let held =
-            Held { name: name.to_string(), uid: caller.uid, cpu: cpu.millis(), memory: memory.bytes(), since, expires };
-        ledger.put(&held)?;
-        Ok(Ok(Answer::Done))
-    }
-
-    /// Whether there is room now. What the kernel does not tell is not held against anybody.
-    fn room(caller: &Caller, memory_bytes: u64, seen: &Seen) -> Verdict {
-        let Some(free) = seen.free else { return Ok(Answer::Done) };
-        let own: Vec<&str> =
-            seen.running().iter().filter(|(uid, _)| *uid == caller.uid).map(|(_, n)| n.as_str()).collect();
-        host::room(memory_bytes, free).map(|()| Answer::Done).map_err(|why| {
-            let refused = Refused::new(Why::NoResources, why.to_string());
-            match own.first() {
-                Some(first) => refused
-                    .fact(format!("running of yours: {}", own.join(", ")))
-                    .hint(format!("`devbox-ctl stop {first}` makes room, or try again later")),
-                None => refused.hint("none of the boxes that run is yours: try again later, or ask for less memory"),
-            }
-        })
-    }
-
-    fn hosts(
-        &mut self,
-        ledger: &Ledger<'_>,
-        caller: &Caller,
-        refusal: &HostRefusal,
-        own: &[Held],
-        seen: &Seen,
-    ) -> rusqlite::Result<Refused> {
-        let mut refused = Refused::new(Why::HostLimit, refusal.to_string());
-        if self.is_admin(caller) {
-            for (uid, used) in ledger.uses()? {
-                let owner = self.names.of(uid);
-                refused = refused.fact(format!(
-                    "{owner}: {} boxes, {} processors, {}M",
-                    used.boxes,
-                    used.cpu_millis / 1000,
-                    used.memory_bytes >> 20
-                ));
-            }
-        }
-        Ok(with_own(
-            refused,
-            caller.uid,
-            own,
-            seen,
-            "the rest is other owners'; an administrator can raise [host] in users.toml",
-        ))
-    }
-
     fn is_admin(&mut self, caller: &Caller) -> bool {
-        caller.uid == 0 || caller.authorized || self.rules.settings.owner(&self.names.of(caller.uid)).admin
+        caller.uid == 0
+            || caller.authorized
+            // Asked anew: an id may have become somebody else's.
+            || self.names.fresh(caller.uid).is_some_and(|name| self.rules.settings.owner(&name).admin)
     }
 
     fn shown(&mut self, held: Held, seen: &Seen) -> LedgerBox {
@@ -384,48 +322,49 @@ impl Desk {
     }
 }
 
-fn parse((name, cpu, memory): (&str, u32, u64)) -> Result<(BoxName, Cpu, Memory), Refused> {
-    let invalid = |why: String| Refused::new(Why::InvalidInput, why);
-    Ok((
-        name.parse().map_err(|e: crate::spec::NameError| invalid(plain(&e.to_string(), 200)))?,
-        Cpu::from_millis(cpu).map_err(|e| invalid(e.to_string()))?,
-        Memory::from_bytes(memory).map_err(|e| invalid(e.to_string()))?,
-    ))
-}
-
 fn reported((name, cpu, memory): &(String, u32, u64)) -> Option<Reported> {
-    let (name, cpu, memory) = parse((name, *cpu, *memory)).ok()?;
+    // Its owner cannot read its size any more: it is there, and never adopted.
+    if (*cpu, *memory) == (0, 0) {
+        return name.parse().ok().map(|name: BoxName| Reported { name: name.to_string(), cpu: 0, memory: 0 });
+    }
+    let (name, cpu, memory) = admission::parse((name, *cpu, *memory)).ok()?;
     Some(Reported { name: name.to_string(), cpu: cpu.millis(), memory: memory.bytes() })
 }
 
-fn owners(refusal: &Refusal, limit: &OwnerSettings, uid: u32, own: &[Held], seen: &Seen) -> Refused {
-    let why = match refusal {
-        Refusal::NotAllowed(_) => Why::NotAllowed,
-        Refusal::Exists(_) => Why::Exists,
-        Refusal::OwnerLimit { .. } => Why::OwnerLimit,
-        Refusal::Cpu { .. } | Refusal::Memory { .. } => Why::InvalidInput,
-    };
-    let refused = Refused::new(why, refusal.to_string());
-    match refusal {
-        Refusal::OwnerLimit { .. } => with_own(refused, uid, own, seen, "ask an administrator for a higher limit"),
-        Refusal::NotAllowed(_) => refused.hint("ask an administrator of this host"),
-        _ => refused.hint(format!("ask for `--cpu {} --memory {}` or less", limit.max_cpu, limit.max_memory)),
+/// An owner's report, the whole of it or nothing.
+fn report(
+    ledger: &Ledger<'_>,
+    caller: &Caller,
+    boxes: &[(String, u32, u64)],
+    disk_bytes: u64,
+    seen: &Seen,
+) -> rusqlite::Result<Verdict> {
+    if boxes.len() > MOST_REPORTED {
+        // A part of it would make the others look lost.
+        return Ok(Err(Refused::new(Why::InvalidInput, format!("a report has at most {MOST_REPORTED} boxes"))));
     }
+    if ledger.reported_at(caller.uid)? == Some(seen.now) {
+        return Ok(Err(Refused::new(Why::TooMany, "one report a second is enough")));
+    }
+    let boxes: Vec<Reported> = boxes.iter().filter_map(reported).collect();
+    ledger.report(caller.uid, seen.now, disk_bytes, &boxes)?;
+    Ok(Ok(Answer::Done))
 }
 
-/// The caller's own boxes, and the one that would make room: one that does not run anyway.
-fn with_own(refused: Refused, uid: u32, own: &[Held], seen: &Seen, otherwise: &str) -> Refused {
-    let runs = |h: &&Held| seen.running().contains(&(uid, h.name.clone()));
-    let (running, stopped): (Vec<&Held>, Vec<&Held>) = own.iter().partition(runs);
-    let words = |label: &str, list: &[&Held]| {
-        let names: Vec<&str> = list.iter().map(|h| h.name.as_str()).collect();
-        (!names.is_empty()).then(|| format!("{label}: {}", names.join(", ")))
-    };
-    let facts: Vec<String> = [words("running", &running), words("stopped", &stopped)].into_iter().flatten().collect();
-    let refused = if facts.is_empty() { refused } else { refused.fact(facts.join(" · ")) };
-    match stopped.first().or(running.first()) {
-        Some(held) => refused.hint(format!("`devbox-ctl destroy {}` makes room", held.name)),
-        None => refused.hint(otherwise),
+/// A name and all that hangs on it goes from its holder.
+fn give_back(ledger: &Ledger<'_>, uid: u32, name: &str, now: i64) -> rusqlite::Result<()> {
+    ledger.remove(name)?;
+    ledger.unreport(uid, name)?;
+    ledger.depart(name, now)
+}
+
+fn evict(ledger: &Ledger<'_>, owner: &str, name: &str, seen: &Seen) -> rusqlite::Result<Verdict> {
+    match ledger.holder(name)? {
+        Some(held) if Names::uid(owner) == Some(held.uid) => {
+            give_back(ledger, held.uid, name, seen.now)?;
+            Ok(Ok(Answer::Done))
+        }
+        _ => Ok(Err(Refused::new(Why::NoSuchBox, format!("{} holds no name {}", plain(owner, 32), plain(name, 63))))),
     }
 }
 

@@ -65,6 +65,7 @@ pub(super) struct Broker {
 
 impl Broker {
     async fn ask(&self, connection: &Connection, header: &Header<'_>, request: Request) -> Result<Answer, Refused> {
+        small(header)?;
         let _at_work = self.activity.begin();
         let mut caller = self.callers.of(connection, header).await?;
         if request.is_for_administrators() && caller.uid != 0 {
@@ -72,6 +73,14 @@ impl Broker {
         }
         self.queue.ask(caller, request).await
     }
+}
+
+/// Refuses what is larger than any request is, before it is kept anywhere: the bus lets 32 MB through.
+fn small(header: &Header<'_>) -> Result<(), Refused> {
+    if header.primary().body_len() > MOST_BYTES {
+        return Err(Refused::new(Why::InvalidInput, format!("a request has at most {MOST_BYTES} bytes")));
+    }
+    Ok(())
 }
 
 /// Runs what may wait for the provider beside the bus.
@@ -84,6 +93,9 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     spawned.map_err(too_many)?;
     outcome.await.map_err(|_| Refused::new(Why::Ledger, "devboxd is ending"))
 }
+
+/// A report of a thousand boxes has less.
+const MOST_BYTES: u32 = 128 << 10;
 
 fn odd<T>() -> Result<T, Refused> {
     Err(Refused::new(Why::Ledger, "devboxd answered another question"))
@@ -222,6 +234,7 @@ impl Broker {
         #[zbus(header)] header: Header<'_>,
         name: String,
     ) -> Result<OnTailnet, Refused> {
+        small(&header)?;
         let _at_work = self.activity.begin();
         let caller = self.callers.of(connection, &header).await?;
         let Ok(name) = name.parse::<BoxName>() else {
@@ -245,6 +258,7 @@ impl Broker {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u32, Refused> {
+        small(&header)?;
         let _at_work = self.activity.begin();
         let caller = self.callers.of(connection, &header).await?;
         let place = self
@@ -257,6 +271,17 @@ impl Broker {
             u32::try_from(giver.remove_departed(&caller, caller.uid == 0)).unwrap_or(u32::MAX)
         })
         .await
+    }
+
+    /// Takes a name from its owner, whatever they say; for administrators.
+    async fn evict(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        owner: String,
+        name: String,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Evict { owner, name }).await.map(drop)
     }
 
     /// Whether the settings are good, and in words what holds; for administrators.

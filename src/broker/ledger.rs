@@ -31,8 +31,10 @@ CREATE TABLE IF NOT EXISTS reported (
     uid INTEGER NOT NULL, name TEXT NOT NULL, cpu INTEGER NOT NULL, memory INTEGER NOT NULL, PRIMARY KEY (uid, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS kept (what TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;
 ";
+
+/// Raised with the tables.
+const VERSION: i64 = 2;
 
 /// A name that somebody holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +74,16 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     // FULL: what was answered survives a power cut. The cache is for one process of 12 MB.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -1024; \
+        // EXCLUSIVE: nobody else has it, and without the shared index there is nothing to write before it can be read.
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -1024; \
          PRAGMA journal_size_limit = 4194304; PRAGMA busy_timeout = 2000;",
     )?;
-    connection.execute_batch(SCHEMA)?;
-    connection.execute_batch(devices::SCHEMA)?;
+    // Only where they are missing: a ledger whose disk is full can still be read.
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < VERSION {
+        connection
+            .execute_batch(&format!("BEGIN; {SCHEMA} {} PRAGMA user_version = {VERSION}; COMMIT;", devices::SCHEMA))?;
+    }
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
@@ -125,6 +132,14 @@ impl Ledger<'_> {
 
     pub(super) fn remove(&self, name: &str) -> rusqlite::Result<()> {
         self.0.prepare_cached("DELETE FROM boxes WHERE name = ?1")?.execute([name]).map(drop)
+    }
+
+    /// What an owner's report said before is not so any more.
+    pub(super) fn unreport(&self, uid: u32, name: &str) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached("DELETE FROM reported WHERE uid = ?1 AND name = ?2")?
+            .execute(params![uid, name])
+            .map(drop)
     }
 
     /// Ends reservations whose time is over; how many.
@@ -197,6 +212,10 @@ impl Ledger<'_> {
                 .execute(params![uid, b.name, b.cpu, memory])?;
         }
         Ok(())
+    }
+
+    pub(super) fn reported_at(&self, uid: u32) -> rusqlite::Result<Option<i64>> {
+        self.0.prepare_cached("SELECT at FROM reports WHERE uid = ?1")?.query_row([uid], |row| row.get(0)).optional()
     }
 
     /// (uid, when, bytes of disk) of every owner that ever reported.

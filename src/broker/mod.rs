@@ -13,6 +13,7 @@ mod queue;
 mod reconcile;
 mod rules;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,6 +47,10 @@ struct Args {
     bus: Option<String>,
 }
 
+/// For the bus and for polkit.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Messages that are read ahead.
+const MOST_QUEUED: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// Between giving the name back and ending: what was sent to us before is on its way still.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -106,6 +111,9 @@ async fn serve(
         Some(address) => zbus::connection::Builder::address(address),
         None => zbus::connection::Builder::system(),
     };
+    // The bus drops what it answers to somebody with a full queue, and whoever floods us fills ours: no wait of ours is
+    // without an end, and little of what is large is read ahead.
+    let builder = builder.method_timeout(PATIENCE).max_queued(MOST_QUEUED);
     let connection = builder.serve_at(wire::PATH, broker).build().await?;
     connection.request_name_with_flags(wire::BUS_NAME, RequestNameFlags::DO_NOT_QUEUE).await?;
     loop {
@@ -122,7 +130,8 @@ async fn serve(
     connection.release_name(wire::BUS_NAME).await?;
     drop(serving);
     async_io::Timer::after(DRAIN).await;
-    while activity.idle() < DRAIN {
+    let end = std::time::Instant::now() + PATIENCE * 3;
+    while activity.idle() < DRAIN && std::time::Instant::now() < end {
         async_io::Timer::after(Duration::from_millis(20)).await;
     }
     Ok(())

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::desk::Seen;
 use super::ledger::{Held, Ledger, Reported};
 use super::rules::Names;
-use crate::spec::BoxName;
+use crate::policy::host;
+use crate::policy::limits::{self, Request};
+use crate::settings::Settings;
+use crate::spec::{BoxName, Cpu, Memory};
 use crate::wire::Finding;
 
 /// An owner with boxes whose timer was not heard of for this long has none that works.
@@ -26,20 +29,26 @@ enum Mend {
 
 /// Says what does not fit; changes nothing.
 pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> rusqlite::Result<Vec<Found>> {
+    let held: BTreeMap<String, Held> =
+        ledger.page(None, "", u32::MAX)?.into_iter().map(|h| (h.name.clone(), h)).collect();
+    let owners: BTreeSet<u32> = held.values().map(|h| h.uid).collect();
+    let gone: BTreeSet<u32> = owners.iter().copied().filter(|uid| names.is_gone(*uid)).collect();
     let mut found = Vec::new();
     let mut told = |kind: &str, uid: u32, name: &str, text: String, mend: Option<Mend>| {
         let told =
             Finding { kind: kind.to_owned(), owner: names.of(uid), name: name.to_owned(), text, mends: mend.is_some() };
         found.push(Found { told, mend });
     };
-    let held: BTreeMap<String, Held> =
-        ledger.page(None, "", u32::MAX)?.into_iter().map(|h| (h.name.clone(), h)).collect();
     let reports: BTreeMap<u32, i64> = ledger.reports()?.into_iter().map(|(uid, at, _)| (uid, at)).collect();
     let mut reported: BTreeMap<(u32, String), Reported> = BTreeMap::new();
     for uid in reports.keys() {
         reported.extend(ledger.reported(*uid)?.into_iter().map(|r| ((*uid, r.name.clone()), r)));
     }
 
+    let mut claims: BTreeMap<&String, usize> = BTreeMap::new();
+    for (_, name) in reported.keys() {
+        *claims.entry(name).or_default() += 1;
+    }
     let known: BTreeSet<(u32, String)> = seen.running().iter().chain(reported.keys()).cloned().collect();
     for (uid, name) in known {
         // A cgroup can have any name; only what can be a box is one.
@@ -50,16 +59,25 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
         match held.get(&name) {
             Some(h) if h.uid == uid => {}
             Some(_) => told("taken", uid, &name, format!("{runs} under a name that is another owner's"), None),
+            // Reports are their owners' own words: which of them has the better right is for people to say.
+            None if claims.get(&name).is_some_and(|n| *n > 1) => {
+                told("taken", uid, &name, format!("{runs}, and more than one owner reports this name"), None);
+            }
             None => {
                 let last = ledger.last_verb(uid, &name)?;
                 let how = if last.as_deref() == Some("destroy") { "was released" } else { "is not in the ledger" };
-                let size = reported.get(&(uid, name.clone())).cloned();
+                let size = reported.get(&(uid, name.clone())).filter(|r| r.memory > 0).cloned();
                 let then = if size.is_some() { "" } else { "; its owner's timer has not told its size yet" };
                 told("orphan", uid, &name, format!("{runs} and {how}{then}"), size.map(|r| Mend::Adopt(uid, r)));
             }
         }
     }
     for held in held.values() {
+        if gone.contains(&held.uid) {
+            let forget = Some(Mend::Forget(held.name.clone()));
+            told("gone", held.uid, &held.name, "its owner has no account any more".to_owned(), forget);
+            continue;
+        }
         let runs = seen.running().contains(&(held.uid, held.name.clone()));
         let is_known = reported.contains_key(&(held.uid, held.name.clone()));
         let forget = || Some(Mend::Forget(held.name.clone()));
@@ -74,8 +92,7 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
             _ => {}
         }
     }
-    let owners: BTreeSet<u32> = held.values().map(|h| h.uid).collect();
-    for uid in owners {
+    for uid in owners.into_iter().filter(|uid| !gone.contains(uid)) {
         let oldest = held.values().filter(|h| h.uid == uid).map(|h| h.since).min().unwrap_or(seen.now);
         let heard = reports.get(&uid).copied().unwrap_or(oldest);
         if seen.now - heard > SILENT {
@@ -86,22 +103,56 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
     Ok(found)
 }
 
-pub(super) fn mend(ledger: &Ledger<'_>, found: &[Found], seen: &Seen) -> rusqlite::Result<()> {
-    for mend in found.iter().filter_map(|f| f.mend.as_ref()) {
+/// Mends what can be. What is adopted is admitted first, as any other box: a report could name a thousand.
+pub(super) fn mend(
+    ledger: &Ledger<'_>,
+    found: &mut [Found],
+    seen: &Seen,
+    settings: &Settings,
+    names: &mut Names,
+) -> rusqlite::Result<()> {
+    for Found { told, mend } in found {
         match mend {
-            Mend::Adopt(uid, Reported { name, cpu, memory }) => ledger.put(&Held {
-                name: name.clone(),
-                uid: *uid,
-                cpu: *cpu,
-                memory: *memory,
-                since: seen.now,
-                expires: None,
-            })?,
-            Mend::Forget(name) => {
+            Some(Mend::Adopt(uid, reported)) => {
+                if let Err(why) = adopt(ledger, *uid, reported, seen, settings, names)? {
+                    told.text = format!("{}; it is not adopted: {why}", told.text);
+                    told.mends = false;
+                }
+            }
+            Some(Mend::Forget(name)) => {
                 ledger.remove(name)?;
                 ledger.depart(name, seen.now)?;
             }
+            None => {}
         }
     }
     Ok(())
+}
+
+fn adopt(
+    ledger: &Ledger<'_>,
+    uid: u32,
+    reported: &Reported,
+    seen: &Seen,
+    settings: &Settings,
+    names: &mut Names,
+) -> rusqlite::Result<Result<(), String>> {
+    let parsed =
+        (reported.name.parse::<BoxName>(), Cpu::from_millis(reported.cpu), Memory::from_bytes(reported.memory));
+    let (Ok(name), Ok(cpu), Ok(memory)) = parsed else { return Ok(Err("its size is none".to_owned())) };
+    if ledger.holder(name.as_str())?.is_some() {
+        return Ok(Err("the name was taken meanwhile".to_owned()));
+    }
+    let owner = names.of(uid);
+    let held: Vec<BoxName> = ledger.of_owner(uid)?.iter().filter_map(|h| h.name.parse().ok()).collect();
+    let request = Request { owner: &owner, name: &name, cpu, memory };
+    if let Err(why) = limits::admit(request, &held, settings) {
+        return Ok(Err(why.to_string()));
+    }
+    if let Err(why) = host::admit(request, ledger.promised()?, settings) {
+        return Ok(Err(why.to_string()));
+    }
+    let Reported { name, cpu, memory } = reported.clone();
+    ledger.put(&Held { name, uid, cpu, memory, since: seen.now, expires: None })?;
+    Ok(Ok(()))
 }

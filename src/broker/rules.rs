@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, User};
 use sd_notify::NotifyState;
@@ -14,7 +15,7 @@ use crate::settings::{Provider, Settings};
 use crate::wire::{Refused, Why};
 
 /// What the files looked like when they were read.
-type Print = Vec<(String, i64, i64, u64, u64)>;
+type Print = Vec<(String, [i64; 4], u64, u64)>;
 
 #[derive(Debug, Default)]
 pub(super) struct Rules {
@@ -48,7 +49,13 @@ impl Rules {
                 }
                 self.settings = settings;
                 status("the settings of /etc/devbox are good");
-                ledger.keep("settings", &serde_json::to_string(&files).unwrap_or_default())?;
+                // For the next start with broken settings; no disk for it is no reason to refuse anybody.
+                let text = serde_json::to_string(&files).unwrap_or_default();
+                if ledger.kept("settings")?.as_ref() != Some(&text)
+                    && let Err(why) = ledger.keep("settings", &text)
+                {
+                    eprintln!("the settings cannot be kept for later: {why}");
+                }
             }
             Err(problem) => {
                 let why = match problem {
@@ -93,29 +100,60 @@ fn print() -> Print {
     }
     let one = |path: &std::path::PathBuf| {
         let meta = path.metadata().ok()?;
-        Some((path.display().to_string(), meta.mtime(), meta.mtime_nsec(), meta.size(), meta.ino()))
+        // The change time too: a mode is no change of the text, and decides whether it can be read.
+        let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
+        Some((path.display().to_string(), times, meta.size(), meta.ino()))
     };
     paths.iter().filter_map(one).collect()
 }
 
-/// User names by id. Asked once each: the directory behind getpwuid(3) may be far away.
+/// User names by id. Kept for a while: the directory behind getpwuid(3) may be far away.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<u32, String>);
+pub(super) struct Names {
+    known: HashMap<u32, (String, Instant)>,
+    #[cfg(test)]
+    made_up: HashMap<u32, String>,
+}
+
+const KEPT_FOR: Duration = Duration::from_mins(1);
 
 impl Names {
     pub(super) fn of(&mut self, uid: u32) -> String {
-        if let Some(name) = self.0.get(&uid) {
+        if let Some((name, at)) = self.known.get(&uid)
+            && at.elapsed() < KEPT_FOR
+        {
             return name.clone();
         }
-        match User::from_uid(Uid::from_raw(uid)) {
-            Ok(Some(user)) => self.0.entry(uid).or_insert(user.name).clone(),
-            _ => format!("uid {uid}"),
+        self.fresh(uid).unwrap_or_else(|| format!("uid {uid}"))
+    }
+
+    /// The name of an account that there is now.
+    pub(super) fn fresh(&mut self, uid: u32) -> Option<String> {
+        let name = self.look_up(uid).ok().flatten();
+        match &name {
+            Some(name) => drop(self.known.insert(uid, (name.clone(), Instant::now()))),
+            None => drop(self.known.remove(&uid)),
         }
+        name
+    }
+
+    /// Only by the word of a user database that answers.
+    pub(super) fn is_gone(&self, uid: u32) -> bool {
+        matches!(self.look_up(uid), Ok(None))
+    }
+
+    #[cfg_attr(not(test), allow(clippy::unused_self))]
+    fn look_up(&self, uid: u32) -> nix::Result<Option<String>> {
+        #[cfg(test)]
+        if let Some(name) = self.made_up.get(&uid) {
+            return Ok(Some(name.clone()));
+        }
+        Ok(User::from_uid(Uid::from_raw(uid))?.map(|user| user.name))
     }
 
     #[cfg(test)]
     pub(super) fn set(&mut self, uid: u32, name: &str) {
-        self.0.insert(uid, name.to_owned());
+        self.made_up.insert(uid, name.to_owned());
     }
 
     pub(super) fn uid(name: &str) -> Option<u32> {

@@ -4,7 +4,7 @@ use super::error::{Failure, Kind};
 use super::output::Output;
 use super::session::Session;
 use super::{ask, ssh_config};
-use crate::host::{Account, Pending, entry};
+use crate::host::{Account, Broker, Pending, entry};
 use crate::plan;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         .apply(&plan::destroy(&name, &keep, session.host.broker()?.is_some()), held.into())
         .map_err(|failure| half_done(&session, &name, failure))?;
     ssh_config::refresh(&session.host);
-    let left = session.host.broker()?.map(|broker| broker.tidy()).transpose();
+    let left = session.host.broker()?.map(Broker::tidy).transpose();
     out.remark(&match (keep.is_empty(), args.keep_volume) {
         (true, _) => format!("{name} is destroyed"),
         (false, true) => format!("{name} is destroyed; its data is kept"),

@@ -91,6 +91,32 @@ impl Failure {
         Self { kind, message: message.into(), facts: Vec::new(), hint: None }
     }
 
+    /// What another devbox-ctl ended with, after it had said why.
+    pub(super) fn of_another(code: i32) -> Self {
+        use Kind::{
+            AlreadySo, Backend, Bug, Exists, HostLimit, Interrupted, InvalidInput, NoResources, NoSuchBox, NotAllowed,
+            OwnerLimit, Provider, Tailnet, TailnetLeft, TimedOut,
+        };
+        let kinds = [
+            InvalidInput,
+            Exists,
+            OwnerLimit,
+            HostLimit,
+            NoResources,
+            Provider,
+            Backend,
+            Tailnet,
+            TailnetLeft,
+            NoSuchBox,
+            NotAllowed,
+            AlreadySo,
+            TimedOut,
+            Bug,
+            Interrupted,
+        ];
+        Self::silent(kinds.into_iter().find(|k| i32::from(k.code()) == code).unwrap_or(Backend))
+    }
+
     /// Nothing to say beside the status: what was printed says it.
     pub(super) fn silent(kind: Kind) -> Self {
         Self::new(kind, String::new())

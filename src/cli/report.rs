@@ -3,7 +3,7 @@
 use super::error::Failure;
 use super::output::Output;
 use super::session::Session;
-use crate::host::entries;
+use crate::host::{AccountLock, Entry, entries};
 
 /// Tell the broker which boxes you have and what disk they use
 #[derive(Debug, clap::Args)]
@@ -15,14 +15,18 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
         out.remark("this host has no broker to tell");
         return Ok(());
     };
+    // First what takes minutes: what is not in a report counts as gone.
+    let disk = session.host.podman.disk_bytes()?;
+    let _lock = AccountLock::take(&session.host.account, &session.host.interrupts)?;
+    // One that cannot be read is there all the same; nothing is said of its size.
+    let size = |entry: &Entry| entry.spec.as_ref().map_or((0, 0), |s| (s.cpu.millis(), s.memory.bytes()));
     let boxes: Vec<(String, u32, u64)> = entries(&session.host.account)?
-        .into_iter()
-        .filter_map(|entry| {
-            let spec = entry.spec.ok()?;
-            Some((entry.name.to_string(), spec.cpu.millis(), spec.memory.bytes()))
+        .iter()
+        .map(|entry| {
+            let (cpu, memory) = size(entry);
+            (entry.name.to_string(), cpu, memory)
         })
         .collect();
-    let disk = session.host.podman.disk_bytes()?;
     broker.report(&boxes, disk)?;
     out.remark(&format!("told the broker of {} boxes and {}", boxes.len(), super::output::size(disk)));
     Ok(())

@@ -34,6 +34,9 @@ impl Session {
                 Recovered::Stuck(name, why) => {
                     format!("destroying {name} had been cut short and still fails: {}", Failure::from(why).message)
                 }
+                Recovered::Unsettled(name, why) => {
+                    format!("{name} runs without a place in the broker's ledger: {}", Failure::from(why).message)
+                }
                 Recovered::Unswept(why) => Failure::from(why).message,
             });
         }

@@ -134,7 +134,8 @@ impl Host {
             }
             if let Err(cause) = done {
                 // Until it is published there is nothing to take back.
-                if lock.is_none() || plan.undo.is_empty() {
+                let refused_at_once = at == 0 && matches!(cause, HostError::Refused(_));
+                if lock.is_none() || plan.undo.is_empty() || refused_at_once {
                     // But for the name. One that is not given back is free again when the reservation ends.
                     if lock.is_none() && plan.steps[..at].iter().any(|s| matches!(s, Step::Reserve { .. })) {
                         let _ = self.step(&plan.name, &Step::Release);

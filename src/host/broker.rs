@@ -25,6 +25,7 @@ trait Broker1 {
     fn status(&self) -> zbus::Result<(bool, String)>;
     fn tailnet(&self, name: &str) -> zbus::Result<OnTailnet>;
     fn tidy(&self) -> zbus::Result<u32>;
+    fn evict(&self, owner: &str, name: &str) -> zbus::Result<()>;
 }
 
 /// The system's bus where it always is: what `$DBUS_SYSTEM_BUS_ADDRESS` names could be anybody's.
@@ -72,9 +73,13 @@ impl Broker {
         said(zbus::block_on(self.0.commit(name.as_str())))
     }
 
+    /// A name that is somebody else's by now is given back already.
     pub fn release(&self, name: &BoxName) -> Result<(), HostError> {
         debug!("broker: Release {name}");
-        said(zbus::block_on(self.0.release(name.as_str())))
+        match said(zbus::block_on(self.0.release(name.as_str()))) {
+            Err(HostError::Refused(refused)) if refused.why == Why::NoSuchBox => Ok(()),
+            other => other,
+        }
     }
 
     pub fn start(&self, name: &BoxName, memory_bytes: u64) -> Result<(), HostError> {
@@ -122,6 +127,11 @@ impl Broker {
     pub fn tailnet(&self, name: &BoxName) -> Result<OnTailnet, HostError> {
         debug!("broker: Tailnet {name}");
         said(zbus::block_on(self.0.tailnet(name.as_str())))
+    }
+
+    /// Takes a name from its owner.
+    pub fn evict(&self, owner: &str, name: &BoxName) -> Result<(), HostError> {
+        said(zbus::block_on(self.0.evict(owner, name.as_str())))
     }
 
     /// Takes devices of boxes that are gone off the tailnet; how many are left.

@@ -1,6 +1,6 @@
 //! What an earlier command left half done, finished by the next one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{AccountLock, Host, HostError, Pending, files, registry, stage};
 use crate::plan;
@@ -18,6 +18,8 @@ pub enum Recovered {
     Stuck(BoxName, HostError),
     /// What dead commands left could not be removed.
     Unswept(HostError),
+    /// A box that runs, and whose name the broker does not give it.
+    Unsettled(BoxName, HostError),
 }
 
 /// Finishes destructions and names interrupted creates. Runs at the beginning of every command that changes something;
@@ -53,9 +55,15 @@ pub fn recover(host: &Host, but: Option<&BoxName>) -> Result<Vec<Recovered>, Hos
                 let unit = names::service(&name);
                 let states = host.systemd.states(&unit)?;
                 match states.get(&unit).map(|s| s.active.as_str()) {
-                    // It went through but for its last step.
+                    // It went through but for its last steps; or a reboot has started it, and the broker does not know.
                     Some("active") => {
-                        host.apply(&plan::settle(&name), held.into(), &|_| {}).map_err(|a| *a.cause)?;
+                        let sizes = held.entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
+                        let sizes = if host.broker()?.is_some() { sizes } else { None };
+                        match host.apply(&plan::settle(&name, sizes), held.into(), &|_| {}).map_err(|a| *a.cause) {
+                            Ok(()) => {}
+                            Err(why @ HostError::Refused(_)) => found.push(Recovered::Unsettled(name, why)),
+                            Err(other) => return Err(other),
+                        }
                     }
                     other => found.push(Recovered::Created { name, starting: other == Some("activating") }),
                 }
@@ -72,16 +80,22 @@ fn forget(host: &Host, withdrawn: Vec<(BoxName, PathBuf)>) -> Result<(), HostErr
         return Ok(());
     }
     host.systemd.reload()?;
+    let mut first = Ok(());
     for (name, folder) in withdrawn {
-        for unit in names::volume_services(&name).into_iter().chain([names::service(&name)]) {
-            host.systemd.reset_failed(&unit)?;
-        }
-        if let Some(broker) = host.broker()?
-            && registry::entry(&host.account, &name).is_none()
-        {
-            broker.release(&name)?;
-        }
-        files::remove_all(&folder)?;
+        let done = forget_one(host, &name, &folder);
+        first = first.and(done);
     }
-    Ok(())
+    first
+}
+
+fn forget_one(host: &Host, name: &BoxName, folder: &Path) -> Result<(), HostError> {
+    for unit in names::volume_services(name).into_iter().chain([names::service(name)]) {
+        host.systemd.reset_failed(&unit)?;
+    }
+    if let Some(broker) = host.broker()?
+        && registry::entry(&host.account, name).is_none()
+    {
+        broker.release(name)?;
+    }
+    files::remove_all(folder)
 }

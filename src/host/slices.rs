@@ -13,11 +13,16 @@ use crate::settings::Settings;
 /// Gone at a reboot, and written again by devbox-limits.service: /etc is the administrator's own.
 const FOLDER: &str = "/run/systemd/system";
 const FILE: &str = "50-devbox.conf";
+/// devbox-limits.service's StateDirectory=: root's.
+const KEPT: &str = "/var/lib/devbox-limits";
+const KEPT_FILE: &str = "settings.json";
 
 /// Writes what the settings say, takes away what they no longer say, and has systemd apply it. Says which units changed.
 pub fn apply(settings: &Settings) -> Result<Vec<String>, HostError> {
-    let uid = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
-    let wanted = slices::drop_ins(settings, uid);
+    // A user database that does not answer is not one without the user: their limit stays.
+    let uid = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
+    let wanted =
+        slices::drop_ins(settings, uid).map_err(|e| HostError::io("reading", "the user database")(e.into()))?;
     let there = there()?;
     let mut changed = Vec::new();
     for (unit, text) in &wanted {
@@ -36,10 +41,23 @@ pub fn apply(settings: &Settings) -> Result<Vec<String>, HostError> {
         files::remove(&folder(unit).join(FILE))?;
         changed.push(unit.clone());
     }
-    if !changed.is_empty() {
-        Systemd::system()?.reload()?;
-    }
+    // Changed or not: a run before this one may have been ended in between.
+    Systemd::system()?.reload()?;
     Ok(changed)
+}
+
+/// Keeps the settings' files for a boot at which they are broken.
+pub fn keep(texts: &[(String, String)]) -> Result<(), HostError> {
+    let folder = Path::new(KEPT);
+    fs::create_dir_all(folder).map_err(HostError::io("making the folder", folder))?;
+    files::write(folder, KEPT_FILE, &serde_json::to_string(texts).unwrap_or_default())
+}
+
+/// The settings that were good last; `None` where there were none.
+pub fn last_good() -> Option<Settings> {
+    let text = files::read(&Path::new(KEPT).join(KEPT_FILE)).ok().flatten()?;
+    let texts: Vec<(String, String)> = serde_json::from_str(&text).ok()?;
+    Settings::read(&texts).ok()
 }
 
 fn folder(unit: &str) -> PathBuf {

@@ -111,7 +111,7 @@ mod tests {
                 let removal = Step::RemoveVolume { volume: volume.clone() };
                 prop_assert!(!made.undo.contains(&removal));
             }
-            for plan in [made, start(request), stop(&name), restart(request), destroy(&name, there, brokered), settle(&name)] {
+            for plan in [made, start(request), stop(&name), restart(request), destroy(&name, there, brokered), settle(&name, ask)] {
                 prop_assert_eq!(check(&plan), Ok(()));
             }
         }

@@ -42,8 +42,11 @@ pub fn restart(request: StartRequest<'_>) -> Plan {
 }
 
 /// The last step of a create that was cut short right before it.
-pub fn settle(name: &BoxName) -> Plan {
-    Plan { verb: Verb::Create, name: name.clone(), files: Vec::new(), steps: vec![Step::Settle], undo: Vec::new() }
+/// `reserve`: its sizes, where this host has a broker; that is asked again, for the create may have died before.
+pub fn settle(name: &BoxName, reserve: Option<(Cpu, Memory)>) -> Plan {
+    let reserved = reserve.map(|(cpu, memory)| [Step::Reserve { cpu, memory, start: false }, Step::Commit]);
+    let steps = reserved.into_iter().flatten().chain([Step::Settle]).collect();
+    Plan { verb: Verb::Create, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
 }
 
 fn run(request: StartRequest<'_>, unit: String, last: Step) -> Vec<Step> {

@@ -9,7 +9,7 @@ pub type DropIns = BTreeMap<String, String>;
 
 /// One drop-in for every user without a section of their own, one for each who has one, and one that frees root.
 /// `uid`: the id of a user name; a name without one is left out, for there is no slice to limit.
-pub fn drop_ins(settings: &Settings, uid: impl Fn(&str) -> Option<u32>) -> DropIns {
+pub fn drop_ins<E>(settings: &Settings, uid: impl Fn(&str) -> Result<Option<u32>, E>) -> Result<DropIns, E> {
     let mut drop_ins = DropIns::new();
     let everybody = settings.everybody();
     let shared = lines(everybody);
@@ -21,14 +21,14 @@ pub fn drop_ins(settings: &Settings, uid: impl Fn(&str) -> Option<u32>) -> DropI
     }
     for (name, owner) in settings.named_owners() {
         // Root with limits could not repair the host.
-        if let Some(uid) = uid(name).filter(|uid| *uid != 0) {
+        if let Some(uid) = uid(name)?.filter(|uid| *uid != 0) {
             let own = lines(owner);
             if !own.is_empty() {
                 drop_ins.insert(format!("user-{uid}.slice"), text(&own));
             }
         }
     }
-    drop_ins
+    Ok(drop_ins)
 }
 
 struct Line {
@@ -60,11 +60,18 @@ mod tests {
 
     fn of(text: &str) -> DropIns {
         let settings = Settings::read(&[("t".to_owned(), text.to_owned())]).unwrap();
-        drop_ins(&settings, |name| match name {
-            "root" => Some(0),
-            "alice" => Some(1000),
-            _ => None,
-        })
+        let uid = |name: &str| match name {
+            "root" => Ok(Some(0)),
+            "alice" => Ok(Some(1000)),
+            "far" => Err("no answer"),
+            _ => Ok(None),
+        };
+        // One that is not answered for keeps what it has: nothing is written at all.
+        assert!(
+            drop_ins(&Settings::read(&[("t".to_owned(), "[users.far]\nowner_tasks = 9\n".to_owned())]).unwrap(), uid)
+                .is_err()
+        );
+        drop_ins(&settings, uid).unwrap()
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) const TESTS: Tests = &[
     ("attack::units_of_ones_own", own_units),
     ("attack::reservations_held_for_ever", starvation),
     ("attack::ten_thousand_calls", flood),
+    ("attack::file_descriptors", descriptors),
+    ("attack::large_messages", large),
     ("attack::messages_that_are_none", malformed),
     ("attack::the_ledgers_disk_is_full", full_disk),
     ("attack::links_in_every_folder", links),
@@ -204,6 +206,10 @@ if ($mode eq 'calls') {
   my $pid = fork; if (!$pid) { my $n = 0; while (sysread $s, my $x, 65536) {} exit }
   for my $i (1 .. $calls) { my $body = pad(str("flood-$i"), 4) . pack('V', 1000); $body = pad($body, 8) . pack('Q<', 1 << 30) . pack('V', 0); put(message($i + 1, $p, $b, $b, 'Reserve', 'sutb', $body)) or die "cut off at $i" }
   kill 9, $pid if 0; print "sent\n"; sleep 3; kill 'TERM', $pid;
+} elsif ($mode eq 'many') {
+  my $pid = fork; if (!$pid) { while (sysread $s, my $x, 65536) {} exit }
+  my $body = str('x' x (30 << 20)); for my $i (1 .. $calls) { put(message($i + 1, $p, $b, $b, 'Commit', 's', $body)) or last }
+  print "sent\n"; kill 'TERM', $pid;
 } else {
   my $body = $mode eq 'utf8' ? str("\xff\xfe\xc0") : $mode eq 'long' ? str('x' x (20 << 20)) : $mode eq 'huge' ? str('x' x 1) : str('abc');
   my $m = message(2, $p, $b, $b, 'Commit', 's', $body);
@@ -272,6 +278,33 @@ fn malformed(world: &World) -> Outcome {
     }
     ensure(held(world, "bob")? == 0, "nothing is held")?;
     ensure(pid(world)? == before, "it is the same devboxd")
+}
+
+fn descriptors(world: &World) -> Outcome {
+    world.install_broker("")?;
+    // The bus queues few descriptors for one service; whoever could send some would keep all others out.
+    let script = format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {} 3</dev/null", call("Commit", &["h", "3"]).join(" "));
+    for user in ["bob", "root"] {
+        world.run(user, &["sh", "-c", &script]).expect(1)?.says("Access denied")?;
+    }
+    held(world, "alice").map(drop)
+}
+
+fn large(world: &World) -> Outcome {
+    world.install_broker("")?;
+    world.write("/srv/flood.pl", FLOOD);
+    held(world, "alice")?;
+    let pid = world.ok("root", &["systemctl", "show", "-p", "MainPID", "--value", "devboxd"])?;
+    let floods: Vec<_> = (0..4).map(|_| world.spawn("bob", &["perl", "/srv/flood.pl", "16", "many"])).collect();
+    for flood in floods {
+        flood.finish().expect(0)?;
+    }
+    let peak = world.ok("root", &["grep", "VmHWM", &format!("/proc/{}/status", pid.trim())])?;
+    println!("64 messages of 30 MB: {}", peak.trim());
+    let kilobytes: u64 = peak.split_whitespace().nth(1).and_then(|n| n.parse().ok()).ok_or("no peak")?;
+    // MemoryMax= of the unit.
+    ensure(kilobytes < 256 << 10, &peak)?;
+    ensure(held(world, "alice")? == 0, "it answers")
 }
 
 fn full_disk(world: &World) -> Outcome {

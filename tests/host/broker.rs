@@ -16,6 +16,7 @@ pub(crate) const TESTS: Tests = &[
     ("broker::administrators_act_as_the_owner", acts),
     ("broker::who_is_an_administrator", administrators),
     ("broker::slices_get_what_users_toml_says", slices),
+    ("broker::limits_of_slices_stay_and_follow", live),
     ("broker::idle_and_gone_without_dropping_a_call", idle),
     ("broker::killed_at_every_step", killed),
     ("broker::a_reboot_loses_nothing", reboot),
@@ -215,6 +216,11 @@ fn audit(world: &World) -> Outcome {
     ensure(none.out.lines().count() == 1, &none.out)
 }
 
+/// Reports, and what they are compared with, are by the second.
+pub(crate) fn next_second(world: &World) -> Outcome {
+    world.ok("root", &["sh", "-c", "s=$(date +%s); until [ $(date +%s) -gt $s ]; do :; done"]).map(drop)
+}
+
 fn reconcile(world: &World) -> Outcome {
     let reconcile =
         |arguments: &[&str]| world.run("root", &[&["devbox-ctl", "admin", "reconcile"], arguments].concat()).expect(0);
@@ -236,18 +242,20 @@ fn reconcile(world: &World) -> Outcome {
 
     // Given back and still running, as whoever speaks to the broker without devbox-ctl can have it.
     world.ok("alice", &call("Release", &["s", "early"]))?;
-    reconcile(&[])?.says("runs and was released")?;
+    reconcile(&[])?.says("runs and was released; its owner's timer has not told its size yet")?;
     // And then somebody else's.
     world.ok("bob", &call("Reserve", &["sutb", "early", "1000", "1073741824", "false"]))?;
     world.ok("bob", &call("Commit", &["s", "early"]))?;
     reconcile(&["--fix"])?.says("runs under a name that is another owner's")?;
     world.ok("bob", &call("Release", &["s", "early"]))?;
+    next_second(world)?;
+    world.ctl(&["report"]).expect(0)?;
     reconcile(&["--fix"])?;
     // A folder removed by hand: after its owner's next report the name is known to be free.
     world.ok("alice", &["rm", "-r", ".config/containers/systemd/devbox/shelved"])?;
     reconcile(&[])?.says("agree")?;
     // Reports are by the second.
-    world.ok("alice", &["sh", "-c", "s=$(date +%s); until [ $(date +%s) -gt $s ]; do :; done"])?;
+    next_second(world)?;
     world.ctl(&["report"]).expect(0)?;
     reconcile(&[])?.says("its owner has no such box any more")?;
     reconcile(&["--fix"])?;
@@ -341,6 +349,35 @@ fn slices(world: &World) -> Outcome {
         world.ok("root", &["systemctl", "show", "-p", "DelegateControllers", "user@1000.service"])?.contains("cpuset"),
         "delegated",
     )
+}
+
+/// Whatever is edited how fast, and whoever comes later; and what was good last holds over a reboot with broken settings.
+fn live(world: &World) -> Outcome {
+    world.install_broker("[users.alice]\nowner_tasks = 500\n[users.newbie]\nowner_tasks = 400\n")?;
+    let until = |condition: &str| {
+        world.ok("root", &["timeout", "20", "sh", "-c", &format!("until {condition}; do :; done")]).map(drop)
+    };
+    let tasks = |n: u32| format!("test $(systemctl show -P TasksMax user-1000.slice) = {n}");
+    until(&tasks(500))?;
+    for n in 501..=509 {
+        world.write(
+            "/etc/devbox/users.toml",
+            &format!("[users.alice]\nowner_tasks = {n}\n[users.newbie]\nowner_tasks = 400\n"),
+        );
+        world.ok("root", &["systemctl", "start", "devbox-limits"])?;
+    }
+    until(&tasks(509))?;
+    ensure(world.run("root", &["systemctl", "is-active", "devbox-limits.path"]).code == 0, "it goes on looking")?;
+    world.run("root", &["devbox-ctl", "admin", "check"]).expect(0)?.says("there is no user newbie")?;
+    world.ok("root", &["useradd", "--uid", "1060", "newbie"])?;
+    let found = until("test -e /run/systemd/system/user-1060.slice.d/50-devbox.conf");
+    world.ok("root", &["userdel", "newbie"])?;
+    found?;
+    world.write("/etc/devbox/users.toml", "[users.alice]\nowner_tasks = many\n");
+    world.reboot()?;
+    until(&tasks(509))?;
+    let failed = world.run("root", &["systemctl", "is-failed", "devbox-limits.service"]);
+    ensure(failed.code == 0, "and it is said that they are broken")
 }
 
 /// One that ends as soon as nobody calls, called all the time.

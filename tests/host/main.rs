@@ -12,6 +12,7 @@ mod image;
 mod inputs;
 mod kill;
 mod lab;
+mod ledger;
 mod races;
 mod reboot;
 mod store;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         store::TESTS,
         races::TESTS,
         broker::TESTS,
+        ledger::TESTS,
         attack::TESTS,
         doctor::TESTS,
         lab::TESTS,

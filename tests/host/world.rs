@@ -181,7 +181,7 @@ impl World {
             return;
         }
         let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devbox-report.timer; \
-                      umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /run/systemd/system/devboxd.service.d /run/systemd/system/user-*.slice.d";
+                      umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /var/lib/devbox-limits /run/systemd/system/devboxd.service.d /run/systemd/system/user-*.slice.d";
         self.run("root", &["sh", "-c", script]);
         xtask::install::remove(&self.root).expect("the broker gone");
         for command in &xtask::install::ACTIVATE[1..3] {

@@ -62,15 +62,14 @@ impl Giver {
 
     /// A key for a box, unless it needs none.
     pub(in crate::broker) fn key(self: &Arc<Self>, caller: &Caller, name: &BoxName, need: Need) -> Option<AuthKey> {
-        let (give, given) = mpsc::sync_channel(1);
-        let (giver, who, wanted) = (Arc::clone(self), caller.clone(), name.clone());
+        let (said, made) = mpsc::sync_channel(1);
+        let (maker, who, wanted) = (Arc::clone(self), caller.clone(), name.clone());
         let spawned = std::thread::Builder::new().name("key".to_owned()).spawn(move || {
-            let outcome = giver.make(&who, &wanted, need);
             // Taken by nobody, it was too late: it ends by itself.
-            let _ = give.send(outcome);
+            let _ = said.send(maker.make(&who, &wanted, need));
         });
         let outcome = match spawned {
-            Ok(_) => given.recv_timeout(START_WAITS),
+            Ok(_) => made.recv_timeout(START_WAITS),
             Err(_) => Err(mpsc::RecvTimeoutError::Disconnected),
         };
         let trouble = match outcome {

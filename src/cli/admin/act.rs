@@ -1,13 +1,20 @@
 //! `admin stop|start|destroy OWNER/NAME`: run as that owner, inside their slice, by the system's manager. Nothing of an
 //! owner's is opened with other rights than theirs.
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::unistd::Uid;
 
 use crate::cli::error::{Failure, Kind};
+use crate::cli::output;
+use crate::host::podman::printable;
 use crate::spec::BoxName;
+
+/// More than these verbs ever say.
+const MOST_SAID: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sudo devbox-ctl admin stop alice/my-project")]
@@ -35,15 +42,33 @@ pub(super) fn run(verb: &str, args: &Args) -> Result<(), Failure> {
 
 pub(super) fn destroy(args: &DestroyArgs) -> Result<(), Failure> {
     let options: &[&str] = if args.keep_volume { &["--yes", "--keep-volume"] } else { &["--yes"] };
-    act("destroy", &args.which, options)
+    let done = act("destroy", &args.which, options);
+    let Err(failure) = done else { return Ok(()) };
+    // What is the owner's to do, an owner can hinder. The name is the broker's.
+    if matches!(failure.kind, Kind::InvalidInput | Kind::NotAllowed) {
+        return Err(failure);
+    }
+    let (owner, name) = parse(&args.which)?;
+    match super::broker()?.evict(owner, &name) {
+        Ok(()) => {
+            Err(Failure::new(failure.kind, format!("the box {name} of {owner} could not be destroyed as {owner}"))
+                .fact(format!("the name {name} is taken from {owner} all the same; what still runs meets their slice"))
+                .hint(format!("`loginctl terminate-user {owner}` ends everything of theirs")))
+        }
+        Err(_) => Err(failure),
+    }
 }
 
-fn act(verb: &str, which: &str, options: &[&str]) -> Result<(), Failure> {
+fn parse(which: &str) -> Result<(&str, BoxName), Failure> {
     let form = || {
         Failure::new(Kind::InvalidInput, format!("{which:?} is not OWNER/NAME")).hint("for example alice/my-project")
     };
     let (owner, name) = which.split_once('/').ok_or_else(form)?;
-    let name: BoxName = name.parse()?;
+    Ok((owner, name.parse()?))
+}
+
+fn act(verb: &str, which: &str, options: &[&str]) -> Result<(), Failure> {
+    let (owner, name) = parse(which)?;
     // Asked first: it knows who may, and the trail has it before it is done.
     let uid = super::broker()?.act(verb, owner, &name)?;
     if uid == 0 {
@@ -52,21 +77,60 @@ fn act(verb: &str, which: &str, options: &[&str]) -> Result<(), Failure> {
     let program = std::env::current_exe().map_err(|e| Failure::new(Kind::Bug, format!("no path of my own: {e}")))?;
     let mut command = Command::new("systemd-run");
     command.args(["--system", "--quiet", "--collect", "--wait", "--pipe", "--service-type=exec"]);
+    // The owner could hold it up for good.
+    command.arg("--property=RuntimeMaxSec=5min");
     command.arg(format!("--uid={uid}"));
     command.arg(format!("--slice=user-{uid}.slice"));
     command.arg("--").arg(program).arg(verb).args(options).arg(name.as_str());
     tracing::debug!("{command:?}");
-    let not_run = |error| Failure::new(Kind::Backend, format!("systemd-run cannot be run: {error}"));
-    if Uid::effective().is_root() {
-        return Err(not_run(command.exec()));
-    }
-    // devbox-ctl does not end one of these verbs with 1: it is systemd-run's own.
-    match command.status().map_err(not_run)?.code() {
+    let code = run_apart(&mut command)?;
+    match code {
         Some(0) => Ok(()),
-        Some(1) => Err(Failure::new(Kind::NotAllowed, "systemd does not let you act as another user")
-            .hint(format!("`sudo devbox-ctl admin {verb} {}{which}`", if verb == "destroy" { "--yes " } else { "" }))),
-        // What the verb said is on the terminal.
-        Some(code) => std::process::exit(code),
+        // devbox-ctl does not end one of these verbs with 1: it is systemd-run's own.
+        Some(1) if !Uid::effective().is_root() => Err(Failure::new(
+            Kind::NotAllowed,
+            "systemd does not let you act as another user",
+        )
+        .hint(format!("`sudo devbox-ctl admin {verb} {}{which}`", if verb == "destroy" { "--yes " } else { "" }))),
+        // What the verb said has been printed.
+        Some(code) => Err(Failure::of_another(code)),
         None => Err(Failure::new(Kind::Backend, "systemd-run was killed")),
+    }
+}
+
+/// Runs it with pipes of ours: what runs as the owner could keep a terminal that it is given, read what is typed there
+/// later, and write to it.
+fn run_apart(command: &mut Command) -> Result<Option<i32>, Failure> {
+    let failed = |error| Failure::new(Kind::Backend, format!("systemd-run cannot be run: {error}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let (said, lines) = mpsc::sync_channel(64);
+    let readers: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|out| Box::new(out) as Box<dyn Read + Send>),
+        child.stderr.take().map(|err| Box::new(err) as Box<dyn Read + Send>),
+    ];
+    for (is_error, from) in [false, true].into_iter().zip(readers) {
+        let (Some(from), said) = (from, said.clone()) else { continue };
+        std::thread::spawn(move || {
+            for line in BufReader::new(from.take(MOST_SAID)).split(b'\n').map_while(Result::ok) {
+                if said.send((is_error, printable(&String::from_utf8_lossy(&line)))).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(said);
+    let mut ended = None;
+    loop {
+        match lines.recv_timeout(Duration::from_millis(100)) {
+            Ok((true, line)) => output::error_text(&line),
+            Ok((false, line)) => output::line(&line),
+            // The owner may keep our pipes open, and is not waited for.
+            Err(_) if ended.is_some() => return Ok(ended.flatten()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                ended = child.try_wait().map_err(failed)?.map(|status| status.code());
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(child.wait().map_err(failed)?.code()),
+        }
     }
 }

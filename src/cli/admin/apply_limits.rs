@@ -13,8 +13,18 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
         return Err(Failure::new(Kind::NotAllowed, "only root sets the limits of slices")
             .hint("`sudo systemctl start devbox-limits`"));
     }
-    // Broken settings change nothing: what is set stays set.
-    let changed = slices::apply(&host::settings()?)?;
+    let (texts, settings) = match host::settings_files() {
+        Ok(good) => good,
+        Err(why) => {
+            // What is set stays set; after a boot nothing is, and the last good settings are.
+            if let Some(settings) = slices::last_good() {
+                slices::apply(&settings)?;
+            }
+            return Err(why.into());
+        }
+    };
+    let changed = slices::apply(&settings)?;
+    slices::keep(&texts)?;
     out.remark(&match changed.as_slice() {
         [] => "the limits are as they were".to_owned(),
         units => format!("set the limits of {}", units.join(", ")),

@@ -26,15 +26,19 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     // Only an edit that is live is the broker's concern.
     let broker = if args.file.is_none() { status()? } else { None };
     if let Some((false, text)) = &broker {
-        return Err(
-            Failure::new(Kind::InvalidInput, format!("devboxd: {text}")).hint("the file was changed since; call again")
-        );
+        return Err(Failure::new(Kind::InvalidInput, format!("devboxd: {text}"))
+            .hint("can the user devboxd read /etc/devbox, its files and those of users.toml.d?"));
     }
     if out.json {
         output::json(&serde_json::json!({ "good": true, "broker": broker.map(|(_, text)| text) }));
         return Ok(());
     }
     out.remark(&summary(&settings));
+    for name in settings.named_owners().map(|(name, _)| name) {
+        if let Ok(None) = nix::unistd::User::from_name(name) {
+            out.warning(&format!("there is no user {name}; the section holds from when there is one"));
+        }
+    }
     if let Some((_, text)) = broker {
         out.remark(&format!("devboxd: {text}"));
     }
