@@ -15,6 +15,7 @@ mod lab;
 mod races;
 mod reboot;
 mod store;
+mod tailnet;
 mod units;
 mod world;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         broker::TESTS,
         attack::TESTS,
         doctor::TESTS,
+        tailnet::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,
