@@ -117,7 +117,7 @@ impl World {
 
     /// A tailnet that the host's boxes can reach; gone with the value.
     pub(crate) fn tailnet(&self) -> Result<Tailnet, Failed> {
-        Ok(Tailnet::up(&*self.host.lock().expect("the host"), Life::Ours).map_err(|e| format!("{e:#}"))?)
+        Ok(Tailnet::up(&self.host.lock().expect("the host"), Life::Ours).map_err(|e| format!("{e:#}"))?)
     }
 
     /// A command that has to go well; its output.

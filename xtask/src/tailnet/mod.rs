@@ -83,8 +83,8 @@ impl Tailnet {
         let mut tailnet = Self { folder, server, program, address, api_key: String::new(), life: Life::Ours };
         tailnet.configure()?;
         tailnet.start_as(life)?;
-        tailnet.api_key =
-            run::output(&mut tailnet.headscale(&["apikeys", "create", "--expiration", "90d"]))?.trim().to_owned();
+        let made = run::output(&mut tailnet.headscale(&["apikeys", "create", "--expiration", "90d"]))?;
+        tailnet.api_key = made.trim().into();
         paths::write(&tailnet.api_key_file(), &tailnet.api_key)?;
         USERS.iter().try_for_each(|user| tailnet.add_user(user))?;
         tailnet.set_policy(&own_boxes(&USERS))?;
