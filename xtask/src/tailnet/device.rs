@@ -75,7 +75,15 @@ impl Device {
             format!("--socks5-server={}", self.proxy).into(),
             format!("--outbound-http-proxy-listen={}", self.proxy).into(),
         ];
-        let environment = [("SSL_CERT_FILE", ca.into_os_string()), ("TS_NO_LOGS_NO_SUPPORT", "true".into())];
+        let environment = [
+            ("SSL_CERT_FILE", ca.into_os_string()),
+            ("TS_NO_LOGS_NO_SUPPORT", "true".into()),
+            // It would ask the router of this machine's own network.
+            ("TS_DISABLE_PORTMAPPER", "true".into()),
+            // Else it makes a folder of its own on this machine, whatever its state folder.
+            ("TS_LOGS_DIR", self.daemon.file("state").into_os_string()),
+        ];
+        paths::create(&self.daemon.file("state"))?;
         self.daemon.start(tailscaled, &arguments, &environment, self.life)?;
         self.daemon.await_ready(Duration::from_secs(20), || UnixStream::connect(&socket).is_ok())
     }
