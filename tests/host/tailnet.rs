@@ -9,6 +9,7 @@ use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("tailnet::a_box_is_reached_by_its_owner_alone", owner_alone),
+    ("tailnet::ports_of_a_box_and_keys", ports_and_keys),
     ("tailnet::connections_outlive_the_control_server", server_away),
 ];
 
@@ -93,6 +94,39 @@ fn owner_alone(world: &World) -> Outcome {
     let stranger = ssh(&bob, "dev", "abc")?;
     ensure(!stranger.0 && stranger.1.contains("does not permit"), &format!("bob by the policy: {stranger:?}"))?;
     ensure(ssh(&alice, "dev", "abc")?.0, "alice as before")
+}
+
+/// Answers one request with `hello`, on an address that nobody outside the box has.
+const HELLO: &str = "my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1:8000', Listen => 1) or die; open F, '>/dev/shm/up'; \
+                     my $c = $s->accept; while (<$c>) { last if /^\\r/ } print $c qq(HTTP/1.0 200 OK\\r\\n\\r\\nhello);";
+
+fn ports_and_keys(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let tailnet = world.tailnet()?;
+    join(world, &tailnet, "abc")?;
+    let alice = tailnet.device("alice", "alice-laptop").map_err(text)?;
+    alice.await_peer("abc", PATIENCE).map_err(text)?;
+
+    let server = world.spawn("alice", &["podman", "exec", "devbox-abc", "perl", "-MIO::Socket::INET", "-e", HELLO]);
+    inside(world, "abc", "n=0; until test -e /dev/shm/up; do n=$((n+1)); test $n -lt 200; sleep 0.05; done", "")?;
+    let page = timed("a page", || alice.curl().arg("http://abc:8000/").output())?;
+    ensure(page.stdout == b"hello", &format!("{page:?}"))?;
+    server.finish().expect(0)?;
+
+    // A key that is good once is good once; the box's home is on its volume and needs none.
+    let once = tailnet.preauth_key(&KeyRequest { user: Some("bob"), ..KeyRequest::default() }).map_err(text)?;
+    let mut first = tailnet.device_with_key("one", &once);
+    ensure(first.is_ok(), &format!("{:?}", first.as_ref().err()))?;
+    ensure(tailnet.device_with_key("two", &once).is_err(), "used twice")?;
+    let node = tailnet.node("one").map_err(text)?.ok_or("no node")?;
+    tailnet.expire_node(node["id"].as_str().ok_or("no id")?).map_err(text)?;
+    let first = first.as_mut().map_err(text)?;
+    let begun = Instant::now();
+    while first.status().map_err(text)?["BackendState"] != "NeedsLogin" {
+        ensure(begun.elapsed() < PATIENCE, "an expired device is told so")?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn server_away(world: &World) -> Outcome {

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
-use crate::{paths, run};
+use crate::{interrupt, paths, run};
 
 /// How long a program lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,24 +85,33 @@ impl Daemon {
     }
 
     /// A pid file outlives a crash and pids are reused: what counts is the command line.
-    fn find(&self) -> Option<OwnedFd> {
-        let pid: i32 = std::fs::read_to_string(self.file("pid")).ok()?.trim().parse().ok()?;
+    fn find(&self) -> Option<(Pid, OwnedFd)> {
+        let pid = Pid::from_raw(std::fs::read_to_string(self.file("pid")).ok()?.trim().parse().ok()?)?;
         // Opened before the check, so that it is the checked process that is signalled later.
-        let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let begun = Instant::now();
+        let mut line = Vec::new();
+        // For a moment after an exec there is none to read, and of one that has ended there never is.
+        while line.is_empty() && !ended(&handle, Duration::from_millis(1)).ok()? {
+            if begun.elapsed() > Duration::from_secs(1) {
+                return None;
+            }
+            line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+        }
         let folder = self.0.join("").into_os_string();
-        line.windows(folder.len()).any(|w| w == folder.as_encoded_bytes()).then_some(handle)
+        line.windows(folder.len()).any(|w| w == folder.as_encoded_bytes()).then_some((pid, handle))
     }
 
     /// Ends it at once, if it runs, and waits until it has ended.
     pub fn end(&self) -> Result<()> {
-        let Some(handle) = self.find() else { return Ok(()) };
+        let Some((pid, handle)) = self.find() else { return Ok(()) };
+        // What it started is in its group, which is there as long as it is.
+        let _ = kill_process_group(pid, Signal::KILL);
         match pidfd_send_signal(&handle, Signal::KILL) {
             Err(e) if e != rustix::io::Errno::SRCH => return Err(e).context("cannot end a process"),
             _ => {}
         }
-        let timeout = Timespec::try_from(Duration::from_secs(10)).context("too long a time to wait")?;
-        if poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&timeout)).context("cannot wait for a process")? == 0 {
+        if !ended(&handle, Duration::from_secs(10))? {
             bail!("the process of {} survives SIGKILL", self.0.display());
         }
         Ok(())
@@ -110,21 +119,29 @@ impl Daemon {
 
     /// Polls until it is ready, for a program that does not say so; fails with the end of its log.
     pub fn await_ready(&self, patience: Duration, ready: impl Fn() -> bool) -> Result<()> {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
+        let handle = self.find();
         while !ready() {
-            crate::interrupt::check()?;
-            let why = if !self.runs() {
-                "ended"
-            } else if begun.elapsed() > patience {
-                "is not ready"
-            } else {
-                std::thread::sleep(Duration::from_millis(10));
-                continue;
+            interrupt::check()?;
+            let why = match &handle {
+                Some((_, handle)) if !ended(handle, Duration::from_millis(10))? => {
+                    if begun.elapsed() < patience {
+                        continue;
+                    }
+                    "is not ready"
+                }
+                _ => "ended",
             };
             bail!("the program of {} {why}; the end of its log:\n{}", self.0.display(), run::tail(&self.log()));
         }
         Ok(())
     }
+}
+
+/// Whether the process has ended, or does so by then.
+fn ended(handle: &OwnedFd, patience: Duration) -> Result<bool> {
+    let timeout = Timespec::try_from(patience).context("too long a time to wait")?;
+    Ok(poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&timeout)).context("cannot wait for a process")? > 0)
 }
 
 type Order = (Command, Sender<std::io::Result<Child>>);
@@ -146,4 +163,44 @@ fn spawn(command: Command) -> Result<Child> {
     let gone = || anyhow!("the thread that starts programs is gone");
     orders.lock().map_err(|_| gone())?.send((command, answer)).map_err(|_| gone())?;
     Ok(child.recv().map_err(|_| gone())??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_found_by_its_folder_and_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (Daemon::of(dir.path().join("one")), Daemon::of(dir.path().join("other")));
+        // Its folder's path as an argument, as a program's file would be.
+        let arguments = ["-c".into(), "echo up; sleep 1000; exit".into(), one.file("config").into_os_string()];
+        one.start(Path::new("/bin/sh"), &arguments, &[], Life::Ours).unwrap();
+        one.await_ready(Duration::from_secs(10), || one.log() == "up\n").unwrap();
+        // A pid that came to be another program's.
+        paths::write(&other.file("pid"), std::fs::read(one.file("pid")).unwrap()).unwrap();
+        assert!(one.runs() && !other.runs());
+        other.end().unwrap();
+        assert!(one.runs());
+        one.end().unwrap();
+        assert!(!one.runs());
+        // The shell's own child is gone with it.
+        let group = Pid::from_raw(std::fs::read_to_string(one.file("pid")).unwrap().parse().unwrap()).unwrap();
+        let begun = Instant::now();
+        while rustix::process::test_kill_process_group(group).is_ok() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "something of it goes on");
+            std::thread::yield_now();
+        }
+        one.end().unwrap();
+    }
+
+    #[test]
+    fn one_that_ends_early_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = Daemon::of(dir.path().join("one"));
+        let arguments = ["-c".into(), "echo no such thing".into(), daemon.file("config").into_os_string()];
+        daemon.start(Path::new("/bin/sh"), &arguments, &[], Life::Kept).unwrap();
+        let said = format!("{:#}", daemon.await_ready(Duration::from_secs(10), || false).unwrap_err());
+        assert!(said.contains("ended") && said.contains("no such thing"), "{said}");
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{KeyRequest, Tailnet, build};
+use super::{Tailnet, build, folder};
 use crate::daemon::{Daemon, Life};
 use crate::{interrupt, paths, run};
 
@@ -24,21 +24,20 @@ pub struct Device {
 }
 
 impl Device {
-    /// Starts one and joins it as that user's.
-    pub(super) fn join(tailnet: &Tailnet, user: &str, name: &str, life: Life) -> Result<Self> {
+    /// Starts one and joins it with that key.
+    pub(super) fn join(tailnet: &Tailnet, key: &str, name: &str, life: Life) -> Result<Self> {
         let built = build::tailscale()?;
-        let folder = tailnet.device_folder(name);
-        let daemon = Daemon::of(folder.clone());
+        let path = tailnet.device_folder(name);
+        let daemon = Daemon::of(path.clone());
         daemon.end()?;
-        paths::remove_tree(&folder)?;
-        super::guarded(&folder)?;
+        paths::remove_tree(&path)?;
+        folder::guarded(&path)?;
         // Freed and taken again: nothing else on this machine asks for just that one in between.
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).context("no free port")?.port();
         let device =
             Self { daemon, tailscale: built.join("usr/bin/tailscale"), proxy: format!("127.0.0.1:{port}"), life };
         paths::write(&device.daemon.file("proxy"), &device.proxy)?;
         device.start(&built.join("usr/sbin/tailscaled"), tailnet.ca())?;
-        let key = tailnet.preauth_key(&KeyRequest { user: Some(user), ..KeyRequest::default() })?;
         let key_file = device.daemon.file("key");
         paths::write(&key_file, key)?;
         let mut up = device.command(&["up", "--timeout=60s", "--accept-dns=false"]);
@@ -61,7 +60,7 @@ impl Device {
 
     fn start(&self, tailscaled: &Path, ca: PathBuf) -> Result<()> {
         let socket = self.socket();
-        super::check_socket(&socket)?;
+        folder::check_socket(&socket)?;
         let option = |name: &str, value: &OsStr| {
             let mut word = OsString::from(name);
             word.push(value);

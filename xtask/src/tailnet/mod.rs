@@ -6,9 +6,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,14 +15,17 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, Life};
-use crate::lab::{self, Host};
+use crate::lab::Host;
 use crate::{interrupt, lock, paths, progress, run, tools};
 
 pub(crate) mod build;
 mod certificate;
 mod device;
+mod folder;
 mod policy;
 mod rest;
+
+use folder::{check_socket, end, folder, guarded};
 
 pub use device::Device;
 pub use policy::{TAG, own_boxes, tag_of};
@@ -230,7 +232,13 @@ impl Tailnet {
 
     /// A second machine of that user's, on the tailnet.
     pub fn device(&self, user: &str, name: &str) -> Result<Device> {
-        Device::join(self, user, name, self.life)
+        let key = self.preauth_key(&KeyRequest { user: Some(user), ..KeyRequest::default() })?;
+        self.device_with_key(name, &key)
+    }
+
+    /// The same with a key that is there.
+    pub fn device_with_key(&self, name: &str, key: &str) -> Result<Device> {
+        Device::join(self, key, name, self.life)
     }
 
     /// The device of that name, which must be up. Dropping this leaves it so.
@@ -263,33 +271,4 @@ pub fn down(name: &str) -> Result<()> {
     let folder = folder(name)?;
     let _lock = lock::take(&folder.with_extension("lock"))?;
     end(&folder)
-}
-
-fn folder(name: &str) -> Result<PathBuf> {
-    lab::check_name(name)?;
-    Ok(paths::lab()?.join("tailnets").join(name))
-}
-
-fn end(folder: &Path) -> Result<()> {
-    // Devices first: they would only ask for the server again and again.
-    if let Ok(devices) = fs::read_dir(folder.join("devices")) {
-        devices.filter_map(Result::ok).try_for_each(|device| Daemon::of(device.path()).end())?;
-    }
-    Daemon::of(folder.join("headscale")).end()?;
-    paths::remove_tree(folder)
-}
-
-/// Makes a folder for root alone.
-fn guarded(folder: &Path) -> Result<()> {
-    paths::create(folder)?;
-    let doing = || format!("cannot guard {}", folder.display());
-    fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).with_context(doing)
-}
-
-/// The kernel takes no longer path for a socket.
-fn check_socket(path: &Path) -> Result<()> {
-    if path.as_os_str().len() > 107 {
-        bail!("{} is too long a path for a socket; DEVBOX_TARGET may name a shorter one", path.display());
-    }
-    Ok(())
 }
