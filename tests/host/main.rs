@@ -16,6 +16,7 @@ mod ledger;
 mod races;
 mod reboot;
 mod store;
+mod tailnet;
 mod units;
 mod world;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         ledger::TESTS,
         attack::TESTS,
         doctor::TESTS,
+        tailnet::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

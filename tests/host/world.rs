@@ -1,13 +1,16 @@
 //! The lab host as the tests see it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
 use libtest_mimic::Failed;
 use serde_json::Value;
+use xtask::daemon::Life;
 use xtask::lab::Host;
+use xtask::tailnet::Tailnet;
 
 pub(crate) type Outcome = Result<(), Failed>;
 
@@ -100,6 +103,21 @@ impl World {
 
     pub(crate) fn run(&self, user: &str, argv: &[&str]) -> Ran {
         Ran::of(self.command(user, argv).output().expect("a command in the host"))
+    }
+
+    /// The same with that on its standard input.
+    pub(crate) fn run_with(&self, user: &str, argv: &[&str], input: &str) -> Ran {
+        let mut command = self.command(user, argv);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a command in the host");
+        // One that ends without reading it has its own reasons.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        Ran::of(child.wait_with_output().expect("its end"))
+    }
+
+    /// A tailnet that the host's boxes can reach; gone with the value.
+    pub(crate) fn tailnet(&self) -> Result<Tailnet, Failed> {
+        Ok(Tailnet::up(&self.host.lock().expect("the host"), Life::Ours).map_err(|e| format!("{e:#}"))?)
     }
 
     /// A command that has to go well; its output.

@@ -1,7 +1,8 @@
 //! What the lab needs of the machine it runs on: root, and a few Debian packages.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,12 @@ const NEEDED_FOR_VM: &[(&str, &str)] = &[
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
 ];
+
+/// What a tailnet's server and its devices need.
+const NEEDED_FOR_TAILNET: &[(&str, &str)] = &[("curl", "curl"), ("openssl", "openssl"), ("ssh", "openssh-client")];
+
+/// The first Go that fetches a newer one where it has to; its second number.
+const OLDEST_GO: u32 = 21;
 
 /// Whether we are root already.
 pub fn is_root() -> bool {
@@ -59,12 +66,67 @@ pub fn ensure_vm() -> Result<()> {
     install(NEEDED_FOR_VM)
 }
 
+/// The same for a tailnet beside a lab host.
+pub fn ensure_tailnet() -> Result<()> {
+    ensure()?;
+    install(NEEDED_FOR_TAILNET)
+}
+
+/// A Go that can build what is built from source.
+#[derive(Debug)]
+pub struct Go {
+    /// The `go` command.
+    pub program: PathBuf,
+}
+
+impl Go {
+    /// A PATH on which it comes first.
+    pub fn path(&self) -> OsString {
+        let mut path = self.program.parent().unwrap_or(Path::new("/")).as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
+        path
+    }
+}
+
+/// The Go of this machine; Debian's is installed when there is none, or one that is too old.
+pub fn go() -> Result<Go> {
+    if let Some(go) = find_go() {
+        return Ok(go);
+    }
+    apt_install(&["golang-go"])?;
+    find_go().with_context(|| {
+        format!(
+            "go 1.{OLDEST_GO} or newer is needed to build tailscaled and headscale, and Debian's golang-go here is older; \
+             https://go.dev/doc/install puts a newer one into /usr/local/go, where it is looked for too"
+        )
+    })
+}
+
+fn find_go() -> Option<Go> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // sudo may have another PATH than who called it.
+    let usual = ["/usr/local/go/bin", "/usr/bin"].map(PathBuf::from);
+    let programs = std::env::split_paths(&path).chain(usual).map(|d| d.join("go")).filter(|p| p.is_file());
+    programs.map(|program| Go { program }).find(|go| {
+        let said = run::output(Command::new(&go.program).args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local"));
+        said.is_ok_and(|version| minor(&version).is_some_and(|minor| minor >= OLDEST_GO))
+    })
+}
+
+/// 26 of `go1.26.8`.
+fn minor(version: &str) -> Option<u32> {
+    let rest = version.trim().strip_prefix("go1.")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 fn install(needed: &[(&str, &'static str)]) -> Result<()> {
     let mut missing: Vec<&str> = needed.iter().filter(|(program, _)| !on_path(program)).map(|(_, p)| *p).collect();
     missing.dedup();
-    if missing.is_empty() {
-        return Ok(());
-    }
+    if missing.is_empty() { Ok(()) } else { apt_install(&missing) }
+}
+
+fn apt_install(missing: &[&str]) -> Result<()> {
     progress::step(&format!("installing Debian packages on this machine: {}", missing.join(", ")));
     let log = paths::lab()?.join("apt.log");
     let apt = |args: &[&str]| {
@@ -73,7 +135,7 @@ fn install(needed: &[(&str, &'static str)]) -> Result<()> {
         command
     };
     run::logged(&mut apt(&["update"]), &log)?;
-    run::logged(apt(&["install", "--yes", "--no-install-recommends"]).args(&missing), &log)
+    run::logged(apt(&["install", "--yes", "--no-install-recommends"]).args(missing), &log)
 }
 
 fn on_path(program: &str) -> bool {
@@ -81,4 +143,16 @@ fn on_path(program: &str) -> bool {
     let standard = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(Path::new);
     std::env::split_paths(&path).any(|d| d.join(program).is_file())
         || standard.iter().any(|d| d.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::minor;
+
+    #[test]
+    fn versions_of_go() {
+        assert_eq!(minor("go1.26.8\n"), Some(26));
+        assert_eq!(minor("go1.27rc1"), Some(27));
+        assert_eq!(minor("devel +abc"), None);
+    }
 }

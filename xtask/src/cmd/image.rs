@@ -2,16 +2,20 @@
 
 use anyhow::Result;
 use clap::Args;
-use xtask::image;
+use xtask::image::{self, Kind};
 
 #[derive(Debug, Args)]
 pub(crate) struct Image {
     /// Build with this machine's podman on this base, such as debian:trixie-slim
     #[arg(long)]
     base: Option<String>,
+    /// Without what is built from source, tailscaled
+    #[arg(long)]
+    small: bool,
 }
 
 pub(crate) fn run(args: &Image) -> Result<()> {
     image::prepare(args.base.as_deref())?;
-    image::build(args.base.as_deref()).map(drop)
+    let kind = if args.small { Kind::Small } else { Kind::Full };
+    image::build(args.base.as_deref(), kind).map(drop)
 }

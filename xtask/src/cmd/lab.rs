@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use xtask::lab::{self, Host};
-use xtask::tools;
+use xtask::{tailnet, tools};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Lab {
@@ -43,6 +43,9 @@ pub(crate) enum Lab {
         #[arg(long)]
         purge: bool,
     },
+    /// A tailnet beside a host: a real control server (headscale), which its boxes can reach
+    #[command(subcommand)]
+    Tailnet(super::tailnet::Tailnet),
 }
 
 pub(crate) fn run(verb: Lab) -> Result<()> {
@@ -56,7 +59,14 @@ pub(crate) fn run(verb: Lab) -> Result<()> {
             Err(enter.args(command).exec()).context("cannot enter the host")
         }
         Lab::Reboot { name } => Host::attach(&name)?.reboot(),
-        Lab::Down { all: true, purge, .. } => lab::names()?.iter().try_for_each(|name| lab::down(name, purge)),
-        Lab::Down { name, purge, .. } => lab::down(&name, purge),
+        Lab::Down { all: true, purge, .. } => lab::names()?.iter().try_for_each(|name| down(name, purge)),
+        Lab::Down { name, purge, .. } => down(&name, purge),
+        Lab::Tailnet(verb) => super::tailnet::run(verb),
     }
+}
+
+/// Its tailnet goes with it: the address that it is on does.
+fn down(name: &str, purge: bool) -> Result<()> {
+    tailnet::down(name)?;
+    lab::down(name, purge)
 }

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Try) -> Result<()> {
 
 fn in_the_lab(binary: &Path) -> Result<()> {
     tools::become_root()?;
-    let host = Host::up_with_image("try")?;
+    let host = Host::up_with_some_image("try")?;
     host.install(binary)?;
     progress::step(&format!("alice runs devbox-ctl create {NAME}"));
     first_or_again(|verb| {
@@ -53,7 +53,7 @@ fn here(binary: &Path, base: &str) -> Result<()> {
             .success())
     };
     if !quiet(Command::new("podman").args(["image", "exists", image::TAG]))? {
-        let built = image::build(Some(base))?;
+        let built = image::build(Some(base), image::Kind::Small)?;
         if !quiet(Command::new("podman").args(["load", "--input"]).arg(built.archive))? {
             bail!("podman cannot load the image");
         }

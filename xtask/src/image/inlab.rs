@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{TAG, source};
+use super::{Kind, TAG, source};
 use crate::lab::{self, Builder, Template, recipe};
+use crate::tailnet::build;
 use crate::{paths, progress, run, tools};
 
 /// How the base is made; raised when that changes.
@@ -18,8 +20,9 @@ pub(super) fn base_key() -> String {
 }
 
 /// Builds the image and writes it to `archive`, whole or not at all.
-pub(super) fn build(archive: &Path) -> Result<()> {
+pub(super) fn build(archive: &Path, kind: Kind) -> Result<()> {
     tools::ensure()?;
+    let tailscale = if kind == Kind::Full { Some(build::tailscale()?) } else { None };
     let base = minbase()?;
     let lab = paths::lab()?;
     let (store, work) = (Cleared(lab.join("image-store")), Cleared(lab.join("image-work")));
@@ -39,12 +42,24 @@ pub(super) fn build(archive: &Path) -> Result<()> {
         progress::step("importing the image's base");
         podman(&["import", "--quiet", "/base/base.tar", &base_tag])?;
     }
+    let mut tailscale_arg = "TAILSCALE=without-tailscale".to_owned();
+    if let Some(built) = tailscale {
+        // Built here once, instead of by each build of the image: the Containerfile takes it from an image.
+        let tag = format!("localhost/devbox-tailscale:{}", build::tailscale_key());
+        if podman(&["image", "exists", &tag]).is_err() {
+            let mut tar = Command::new("tar");
+            tar.args(["--create", "--owner=root:0", "--group=root:0", "--transform=s,^usr,tailscale/usr,", "--file"]);
+            run::output(tar.arg(work.0.join("tailscale.tar")).arg("--directory").arg(built).arg("usr"))?;
+            podman(&["import", "--quiet", "/build/tailscale.tar", &tag])?;
+        }
+        tailscale_arg = format!("TAILSCALE={tag}");
+    }
     progress::step("building the image");
     // The limits are named because podman's own are above what a process here may have.
     let mut build = vec!["build", "--network=host", "--isolation=chroot"];
     build.extend(["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]);
     let base_arg = format!("BASE={base_tag}");
-    build.extend(["--build-arg", &base_arg, "--tag", TAG, "/image"]);
+    build.extend(["--build-arg", &base_arg, "--build-arg", &tailscale_arg, "--tag", TAG, "/image"]);
     podman(&build)?;
     progress::step("writing the image");
     podman(&["save", "--quiet", "--format=oci-archive", "--output=/build/image.tar", TAG])?;

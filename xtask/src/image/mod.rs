@@ -15,6 +15,15 @@ mod key;
 /// The image's name and tag.
 pub const TAG: &str = "localhost/devbox:latest";
 
+/// Which of the two images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// All that a box can have.
+    Full,
+    /// Without what is built from source, tailscaled: quick to make, for a first try.
+    Small,
+}
+
 /// A built image.
 #[derive(Debug)]
 pub struct Built {
@@ -23,15 +32,18 @@ pub struct Built {
 }
 
 /// The image, built in the lab unless it is up to date.
-pub fn ensure() -> Result<Built> {
-    build(None)
+pub fn ensure(kind: Kind) -> Result<Built> {
+    build(None, kind)
 }
 
 /// Builds the image unless it is up to date: on this machine's podman when a base is given, else in the lab from a
 /// base made of Debian packages.
-pub fn build(base: Option<&str>) -> Result<Built> {
-    let archive = paths::target()?.join("devbox-image.oci.tar");
-    let key = key(base)?;
+pub fn build(base: Option<&str>, kind: Kind) -> Result<Built> {
+    let archive = paths::target()?.join(match kind {
+        Kind::Full => "devbox-image.oci.tar",
+        Kind::Small => "devbox-image-small.oci.tar",
+    });
+    let key = key(base, kind)?;
     let _lock = lock::take(&paths::lab()?.join("image.lock"))?;
     let key_file = archive.with_extension("key");
     if archive.exists() && fs::read_to_string(&key_file).is_ok_and(|made_from| made_from == key) {
@@ -40,8 +52,8 @@ pub fn build(base: Option<&str>) -> Result<Built> {
     }
     let _guard = interrupt::guard()?;
     match base {
-        Some(base) => by_podman(base, &archive)?,
-        None => inlab::build(&archive)?,
+        Some(base) => by_podman(base, kind, &archive)?,
+        None => inlab::build(&archive, kind)?,
     }
     // Last: an archive without it is not trusted.
     paths::write(&key_file, &key)?;
@@ -51,8 +63,9 @@ pub fn build(base: Option<&str>) -> Result<Built> {
 }
 
 /// The key of what [`build`] makes, without making it.
-pub fn key(base: Option<&str>) -> Result<String> {
-    Ok(recipe::hash(&format!("{} {base:?} {}", inlab::base_key(), key::of(&source())?)))
+pub fn key(base: Option<&str>, kind: Kind) -> Result<String> {
+    // What is built from source has its recipe in there too.
+    Ok(recipe::hash(&format!("{} {base:?} {kind:?} {}", inlab::base_key(), key::of(&source())?)))
 }
 
 fn source() -> PathBuf {
@@ -60,12 +73,15 @@ fn source() -> PathBuf {
 }
 
 /// On this machine, as a person would.
-fn by_podman(base: &str, archive: &Path) -> Result<()> {
+fn by_podman(base: &str, kind: Kind, archive: &Path) -> Result<()> {
     progress::step(&format!("building the image from {base} with this machine's podman"));
     let log = paths::target()?.join("devbox-image.log");
     let mut build = Command::new("podman");
-    build.args(["build", "--build-arg", &format!("BASE={base}"), "--tag", TAG]).arg(source());
-    run::logged(&mut build, &log)?;
+    build.args(["build", "--build-arg", &format!("BASE={base}"), "--tag", TAG]);
+    if kind == Kind::Small {
+        build.args(["--build-arg", "TAILSCALE=without-tailscale"]);
+    }
+    run::logged(build.arg(source()), &log)?;
     let partial = archive.with_extension("partial");
     let _ = fs::remove_file(&partial);
     let mut save = Command::new("podman");

@@ -1,10 +1,12 @@
 //! Lab hosts: real Debian systems, booted by systemd-nspawn, that devbox-ctl can be tried on.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use anyhow::{Context, Result, bail};
 
+use crate::image::Kind;
 use crate::{interrupt, lock, paths, tools};
 
 mod base;
@@ -42,16 +44,23 @@ impl Host {
     /// Boots the host of that name, or attaches to it when it is up. Makes its root first when there is none.
     pub fn up(name: &str) -> Result<Self> {
         // One that has the image is as good.
-        Self::up_from(name, &[base::base_name(), seeded::seeded_name()?], base)
+        Self::up_from(name, &[base::base_name(), seeded_name(Kind::Small)?, seeded_name(Kind::Full)?], base)
     }
 
     /// The same from a root in which alice, bob and carol have the box image.
     pub fn up_with_image(name: &str) -> Result<Self> {
-        Self::up_from(name, &[seeded::seeded_name()?], seeded::seeded)
+        Self::up_from(name, &[seeded_name(Kind::Full)?], || seeded(Kind::Full))
+    }
+
+    /// The same with the small image, or with the full one where that is made already.
+    pub fn up_with_some_image(name: &str) -> Result<Self> {
+        let [small, full] = [seeded_name(Kind::Small)?, seeded_name(Kind::Full)?];
+        let kind = if base::named(full.clone())?.path.exists() { Kind::Full } else { Kind::Small };
+        Self::up_from(name, &[small, full], || seeded(kind))
     }
 
     /// `fit` names the templates that a root which is there already may have been made from.
-    fn up_from(name: &str, fit: &[String], template: fn() -> Result<Template>) -> Result<Self> {
+    fn up_from(name: &str, fit: &[String], template: impl Fn() -> Result<Template>) -> Result<Self> {
         tools::ensure()?;
         let dir = HostDir::named(name)?;
         let _lock = lock::take(&dir.lock_file())?;
@@ -94,6 +103,16 @@ impl Host {
     /// Its environment is that of a login; give it more with `env K=V` before the program. Needs root.
     pub fn command(&self, user: &str) -> Command {
         enter::as_user(&self.root, self.leader, user)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.dir.name
+    }
+
+    /// This machine's end of the host's network: where a server is that boxes are to reach.
+    pub fn outer_address(&self) -> Result<Ipv4Addr> {
+        net::outer(&self.root)
     }
 
     /// The host's first process, as seen from outside.

@@ -1,9 +1,10 @@
 //! The two-address network between a host and the machine it runs on.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::dir::HostDir;
 use crate::{paths, run};
@@ -15,6 +16,8 @@ pub(super) struct Network {
     pub(super) inner: Ipv4Addr,
 }
 
+const FILE: &str = "etc/lab-network";
+
 /// Picks a network no interface uses and tells the root about it.
 pub(super) fn prepare(dir: &HostDir) -> Result<Network> {
     let taken = run::output(Command::new("ip").args(["-oneline", "-4", "address"]))?;
@@ -23,11 +26,18 @@ pub(super) fn prepare(dir: &HostDir) -> Result<Network> {
     let free = all.into_iter().find(|n| !taken.contains(&format!(" {}/", n.outer)));
     let Some(network) = free else { anyhow::bail!("no lab network is free") };
     let text = format!("INNER={}\nOUTER={}\n", network.inner, network.outer);
-    paths::write(&dir.root().join("etc/lab-network"), text)?;
+    paths::write(&dir.root().join(FILE), text)?;
     // Where nothing listens unless a test puts a server there: a name is refused at once, not waited for.
     let resolver = format!("nameserver {}\noptions timeout:1 attempts:1\n", network.outer);
     paths::write(&dir.root().join("etc/resolv.conf"), resolver)?;
     Ok(network)
+}
+
+/// The outer end of a root's network, as its last boot was told.
+pub(super) fn outer(root: &Path) -> Result<Ipv4Addr> {
+    let text = std::fs::read_to_string(root.join(FILE)).context("cannot read the host's network")?;
+    let outer = text.lines().find_map(|l| l.strip_prefix("OUTER=")).context("the host has no network")?;
+    outer.parse().context("not an address")
 }
 
 /// The nth /30 of 198.18.0.0/16, which is set aside for benchmarks: nobody's own network clashes with it.

@@ -8,23 +8,33 @@ use anyhow::{Context, Result, anyhow};
 use super::base::{Template, base, build_once, named};
 use super::dir::HostDir;
 use super::{boot, enter, recipe, root};
-use crate::{image, paths, progress, run};
+use crate::image::{self, Kind};
+use crate::{paths, progress, run};
 
 /// Where the image is in the host while it is loaded.
 const ARCHIVE: &str = "var/tmp/devbox-image.oci.tar";
 
 /// The name of the seeded root that this recipe and this image make.
-pub(crate) fn seeded_name() -> Result<String> {
-    Ok(format!("seeded-{}", recipe::seeded_key(&image::key(None)?)))
+pub(crate) fn seeded_name(kind: Kind) -> Result<String> {
+    Ok(format!("{}{}", family(kind), recipe::seeded_key(&image::key(None, kind)?)))
+}
+
+fn family(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Full => "seeded-",
+        Kind::Small => "small-",
+    }
 }
 
 /// The seeded root, built when there is none of this recipe and image.
-pub(crate) fn seeded() -> Result<Template> {
-    let image = image::ensure()?;
+pub(crate) fn seeded(kind: Kind) -> Result<Template> {
+    let image = image::ensure(kind)?;
     let base = base()?;
-    let template = named(seeded_name()?)?;
-    build_once(&template, "seeded-", |partial| {
-        let seed = Seed(HostDir::building("seed", paths::lab()?.join("seed")));
+    let template = named(seeded_name(kind)?)?;
+    build_once(&template, family(kind), |partial| {
+        // One for each kind: two may be made at once.
+        let name = if kind == Kind::Full { "seed" } else { "seed-small" };
+        let seed = Seed(HostDir::building(name, paths::lab()?.join(name)));
         boot::end(&seed.0, None)?;
         paths::remove_tree(seed.0.path())?;
         root::make(&seed.0, &base)?;

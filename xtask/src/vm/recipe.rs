@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::image::Kind;
 use crate::lab::{self, recipe};
 
 /// Raised when the way of building changes without any of the lists below.
@@ -54,5 +55,8 @@ pub(super) fn ready_service() -> String {
 /// The name of the template that this recipe makes of the seeded root.
 pub(super) fn name() -> Result<String> {
     let ours = format!("{KIT:?} {PACKAGES:?} {OUTER} {INNER} {INIT} {FILES:?} {NOT_HERE:?} {MASKED:?}");
-    Ok(format!("vm-{}", recipe::hash(&format!("{VERSION} {} {ours} {}", lab::seeded_name()?, ready_service()))))
+    Ok(format!(
+        "vm-{}",
+        recipe::hash(&format!("{VERSION} {} {ours} {}", lab::seeded_name(Kind::Full)?, ready_service()))
+    ))
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::recipe;
+use crate::image::Kind;
 use crate::lab::{self, Template};
 use crate::{paths, progress, run};
 
@@ -19,7 +20,7 @@ const SIZE: &str = "8G";
 pub(super) fn template() -> Result<Template> {
     let template = lab::named(recipe::name()?)?;
     lab::build_once(&template, "vm-", |partial| {
-        let seeded = lab::seeded()?;
+        let seeded = lab::seeded(Kind::Full)?;
         progress::step("fetching a kernel");
         let kit = partial.join("kit");
         lab::debootstrap(&kit, &["--variant=extract", "--include", &recipe::KIT.join(",")])?;
