@@ -13,6 +13,7 @@ mod inputs;
 mod kill;
 mod lab;
 mod ledger;
+mod login;
 mod races;
 mod reboot;
 mod store;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         attack::TESTS,
         doctor::TESTS,
         tailnet::TESTS,
+        login::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

@@ -1,0 +1,97 @@
+//! Boxes that the broker lets onto the tailnet: key at start, device, and both gone with the box.
+
+use xtask::tailnet::{TAG, Tailnet, tag_of};
+
+use super::broker::call;
+use super::world::{Outcome, Tests, World, ensure};
+
+pub(crate) const TESTS: Tests = &[
+    ("login::from_create_to_destroy", whole_life),
+    ("login::anothers_key", anothers),
+    ("login::a_provider_that_is_away", away),
+];
+
+fn text(e: impl std::fmt::Display) -> String {
+    format!("{e:#}")
+}
+
+/// devboxd with that control server as its provider.
+fn install(world: &World, tailnet: &Tailnet) -> Outcome {
+    let settings =
+        format!("[tailnet]\nprovider = \"headscale\"\nurl = \"{}\"\nca = \"/etc/devbox/ca.pem\"\n", tailnet.url());
+    world.ok("root", &["mkdir", "-p", "/etc/credstore"])?;
+    world.write("/etc/credstore/devbox.tailnet", tailnet.api_key());
+    world.ok("root", &["chmod", "600", "/etc/credstore/devbox.tailnet"])?;
+    world.install_broker(&settings)?;
+    world.write("/etc/devbox/ca.pem", &std::fs::read_to_string(tailnet.ca())?);
+    Ok(())
+}
+
+fn whole_life(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let created = world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
+    created.says("tailnet  ssh dev@abc (")?;
+    let node = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
+    ensure(node["tags"] == serde_json::json!([tag_of("alice"), TAG]), &format!("its tags: {node}"))?;
+    let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
+    ensure(status["tailscaleHostname"] == "abc" && status["tailnet"] == "on", &status.to_string())?;
+    ensure(node["ipAddresses"].as_array().is_some_and(|a| a.contains(&status["tailscaleIP"])), &status.to_string())?;
+
+    // A restart needs no key, and the box is the same device.
+    let keys = || world.run("root", &["devbox-ctl", "admin", "audit"]).out.matches(" key ").count();
+    let before = keys();
+    ensure(before == 1, &format!("{before} keys were given"))?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    let again = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
+    ensure(again["tailnet"] == "on" && again["tailscaleIP"] == status["tailscaleIP"], &again.to_string())?;
+    ensure(keys() == before, "no other key")?;
+
+    // Another key, for the same device, while somebody works in it.
+    let shell = world.spawn("alice", &["podman", "exec", "devbox-abc", "sleep", "infinity"]);
+    world.ctl(&["rotate-key", "abc"]).expect(0)?.says("abc has logged in anew")?;
+    let rotated = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
+    ensure(rotated["id"] == node["id"] && rotated["nodeKey"] != node["nodeKey"], &format!("{rotated} of {node}"))?;
+    world.ok("alice", &["podman", "exec", "devbox-abc", "pgrep", "-x", "sleep"])?;
+    drop(shell);
+
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
+}
+
+/// The name in a peer's address is the peer's own word.
+fn anothers(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    let ask = "use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; \
+               bind($s, pack_sockaddr_un(\"\\0x/unit/devbox-abc.service/$ARGV[0]\")) or die; \
+               connect($s, pack_sockaddr_un('/run/devboxd/login.sock')) or die; local $/; print length <$s>";
+    for id in ["tailnet-login", "tailnet-key", "tailnet-key-anew", "tailnet-key-rotated"] {
+        let given = world.ok("bob", &["perl", "-e", ask, id])?;
+        ensure(given == "0", &format!("bob was given {given} bytes of {id}"))?;
+    }
+    ensure(world.ok("alice", &["perl", "-e", ask, "tailnet-key"])? != "0", "alice may have it")?;
+    world.run("bob", &call("Tailnet", &["s", "abc"])).expect(1).map(drop)
+}
+
+fn away(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    tailnet.stop().map_err(text)?;
+    // It is a box all the same, and why it is not on the tailnet is said.
+    let created = world.ctl(&["create", "abc"]).expect(0)?;
+    created.says("abc is not on the tailnet: ")?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    tailnet.start().map_err(text)?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
+    ensure(status["tailnet"] == "on", &status.to_string())?;
+    // With nobody to ask its device stays, and goes when there is somebody.
+    tailnet.stop().map_err(text)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
+    tailnet.start().map_err(text)?;
+    ensure(tailnet.node("abc").map_err(text)?.is_some(), "it is there still")?;
+    world.ok("root", &["systemctl", "start", "devbox-tidy"])?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
+}
