@@ -50,6 +50,11 @@ pub trait Provider: Debug + Send + Sync {
     /// Takes a device off the tailnet. One that is gone already is no trouble.
     fn remove(&self, id: &str) -> Result<(), Trouble>;
 
+    /// What a device whose node key has expired needs before it logs in anew with another key.
+    fn renew(&self, _id: &str) -> Result<(), Trouble> {
+        Ok(())
+    }
+
     /// The control server that boxes log in to; `None`: Tailscale's own.
     fn login_server(&self) -> Option<&str> {
         None

@@ -120,7 +120,12 @@ impl Giver {
                 provider.remove(&id)?;
                 self.give(caller, facts, None, provider.as_ref()).map(Some)
             }
-            Decision::Key(device) => self.give(caller, facts, device.as_ref(), provider.as_ref()).map(Some),
+            Decision::Key(device) => {
+                if let Some(device) = device.as_ref().filter(|d| d.expired) {
+                    provider.renew(&device.id)?;
+                }
+                self.give(caller, facts, device.as_ref(), provider.as_ref()).map(Some)
+            }
         }
     }
 
