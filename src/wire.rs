@@ -33,6 +33,9 @@ pub struct LedgerBox {
     pub expires: i64,
     /// Whether a process of it runs.
     pub running: bool,
+    /// Its device on the tailnet, as the provider last showed it; empty where there is none or it was never shown.
+    pub hostname: String,
+    pub address: String,
 }
 
 /// A box on the tailnet, as its owner may know it.

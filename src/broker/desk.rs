@@ -11,7 +11,7 @@ use super::ledger::{Held, Ledger, Reported};
 use super::rules::{Names, Rules};
 use super::{probe, reconcile};
 use crate::policy::host::Free;
-use crate::settings::TailnetSettings;
+use crate::settings::{self, TailnetSettings};
 use crate::spec::BoxName;
 use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
 
@@ -254,7 +254,8 @@ impl Desk {
             Request::Report { boxes, disk_bytes } => report(ledger, caller, boxes, *disk_bytes, seen),
             Request::Boxes { all, after } => {
                 let held = ledger.page((!all).then_some(caller.uid), after, wire::PAGE)?;
-                Ok(Ok(Answer::Boxes(held.into_iter().map(|h| self.shown(h, seen)).collect())))
+                let shown = held.into_iter().map(|held| self.shown(ledger, held, seen));
+                Ok(Ok(Answer::Boxes(shown.collect::<Result<_, _>>()?)))
             }
             Request::Limits => {
                 let uses = ledger.uses()?.into_iter().map(|(uid, used)| {
@@ -309,8 +310,14 @@ impl Desk {
             || self.names.fresh(caller.uid).is_some_and(|name| self.rules.settings.owner(&name).admin)
     }
 
-    fn shown(&mut self, held: Held, seen: &Seen) -> LedgerBox {
-        LedgerBox {
+    fn shown(&mut self, ledger: &Ledger<'_>, held: Held, seen: &Seen) -> rusqlite::Result<LedgerBox> {
+        let tailnet = &self.rules.settings.tailnet;
+        let device = match tailnet.provider {
+            settings::Provider::None => None,
+            _ => ledger.device(&held.name)?.filter(|d| d.device.is_some() && d.provider == tailnet.identity()),
+        };
+        let (hostname, addresses) = device.map(|d| (d.hostname, d.addresses)).unwrap_or_default();
+        Ok(LedgerBox {
             owner: self.names.of(held.uid),
             running: seen.running().contains(&(held.uid, held.name.clone())),
             name: held.name,
@@ -318,7 +325,9 @@ impl Desk {
             memory_bytes: held.memory,
             since: held.since,
             expires: held.expires.unwrap_or(0),
-        }
+            hostname,
+            address: addresses.split(' ').next().unwrap_or_default().to_owned(),
+        })
     }
 }
 

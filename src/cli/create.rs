@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     ssh_config::refresh(&session.host);
     let stands = if args.no_start { None } else { tailnet::settle(&session.host, &spec.name, out)? };
     show(&session, &spec, begun, args.no_start, stands.as_ref())?;
-    let Some(stands) = stands.filter(|s| !matches!(s.state.as_str(), "on" | "given")) else { return Ok(()) };
+    let Some(stands) = stands.filter(|s| !tailnet::is_on(s)) else { return Ok(()) };
     let failure = tailnet::off(&spec.name, &stands);
     if args.wait_tailnet {
         return Err(Failure { kind: Kind::Tailnet, ..failure });

@@ -80,20 +80,29 @@ fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
     }
     let unknown = || "-".to_owned();
     let now = Timestamp::now().as_second();
+    let with_address = boxes.iter().any(|b| !b.address.is_empty());
     let rows = boxes
         .iter()
         .map(|b| {
-            vec![
+            let mut row = vec![
                 b.owner.clone(),
                 b.name.clone(),
                 state(b).word().to_owned(),
                 cpu(b).map_or_else(unknown, |c| c.to_string()),
                 memory(b).unwrap_or_else(unknown),
                 output::span(now - b.since) + " ago",
-            ]
+            ];
+            if with_address {
+                row.insert(3, address(&b.name, &b.hostname, &b.address));
+            }
+            row
         })
         .collect();
-    output::raw(&output::table(&["OWNER", "NAME", "STATE", "CPU", "MEMORY", "CREATED"], rows));
+    let mut heads = vec!["OWNER", "NAME", "STATE", "CPU", "MEMORY", "CREATED"];
+    if with_address {
+        heads.insert(3, "ADDRESS");
+    }
+    output::raw(&output::table(&heads, rows));
     Ok(())
 }
 
@@ -107,34 +116,54 @@ fn views(wanted: Wanted, with_details: bool) -> Result<Vec<View>, Failure> {
         .map(|entry| View::new(&account.user, entry, &units))
         .filter(|view| wanted.takes(view.state))
         .collect();
-    if with_details {
-        // A unit that is not loaded has no more to tell, and asking would load it.
-        let mut loaded: Vec<&mut View> = views.iter_mut().filter(|v| units.contains_key(&v.unit)).collect();
-        let asked: Vec<String> = loaded.iter().map(|v| v.unit.clone()).collect();
-        for (view, details) in loaded.iter_mut().zip(systemd.details(&asked)?) {
-            view.add(&details);
-        }
+    // A unit that is not loaded has no more to tell, and asking would load it.
+    let told = |v: &&mut View| units.contains_key(&v.unit) && (with_details || v.has_tailnet);
+    let mut told: Vec<&mut View> = views.iter_mut().filter(told).collect();
+    let asked: Vec<String> = told.iter().map(|v| v.unit.clone()).collect();
+    for (view, details) in told.iter_mut().zip(systemd.details(&asked)?) {
+        view.add(&details);
     }
     Ok(views)
 }
 
 fn text(views: &[View], now: Timestamp) -> String {
     let unknown = || "-".to_owned();
+    // A host without a tailnet has no addresses to show.
+    let with_address = views.iter().any(|view| view.has_tailnet);
     let rows = views
         .iter()
         .map(|view| {
             let age = view.created_at.map(|t| output::span(now.as_second() - t.as_second()) + " ago");
-            vec![
+            let mut row = vec![
                 view.name.clone(),
                 view.state.word().to_owned(),
                 view.cpu_limit.map_or_else(unknown, |c| c.to_string()),
                 view.memory_limit.clone().unwrap_or_else(unknown),
                 age.unwrap_or_else(unknown),
                 view.image.clone().unwrap_or_else(unknown),
-            ]
+            ];
+            if with_address {
+                let known = |text: &Option<String>| text.clone().unwrap_or_default();
+                row.insert(2, address(&view.name, &known(&view.tailscale_hostname), &known(&view.tailscale_ip)));
+            }
+            row
         })
         .collect();
-    output::table(&["NAME", "STATE", "CPU", "MEMORY", "CREATED", "IMAGE"], rows)
+    let mut heads = vec!["NAME", "STATE", "CPU", "MEMORY", "CREATED", "IMAGE"];
+    if with_address {
+        heads.insert(2, "ADDRESS");
+    }
+    output::table(&heads, rows)
+}
+
+/// Its address on the tailnet; with a name only where that is not the box's own.
+fn address(name: &str, hostname: &str, address: &str) -> String {
+    match (address, hostname) {
+        ("", _) => "-".to_owned(),
+        (_, "") => address.to_owned(),
+        _ if hostname == name => address.to_owned(),
+        _ => format!("{address} ({hostname})"),
+    }
 }
 
 #[cfg(test)]
@@ -174,5 +203,13 @@ mod tests {
         let views: Vec<View> = boxes.iter().map(|e| View::new("alice", e, &units)).collect();
         insta::assert_snapshot!("list", text(&views, "2026-01-04T03:04:05Z".parse().unwrap()));
         insta::assert_json_snapshot!("broken_box", views[4]);
+
+        let mut views = views;
+        views[0].has_tailnet = true;
+        views[0].tailscale_ip = Some("100.64.0.3".to_owned());
+        views[0].tailscale_hostname = Some("api".to_owned());
+        views[1].tailscale_ip = Some("100.64.0.4".to_owned());
+        views[1].tailscale_hostname = Some("docs-1".to_owned());
+        insta::assert_snapshot!("list_on_a_tailnet", text(&views, "2026-01-04T03:04:05Z".parse().unwrap()));
     }
 }

@@ -74,6 +74,8 @@ enum Verb {
     Admin(admin::Args),
     #[command(hide = true)]
     Report(report::Args),
+    #[command(hide = true)]
+    Tend(tailnet::TendArgs),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -128,6 +130,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Doctor(args) => doctor::run(&args, out),
         Verb::Admin(args) => admin::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
+        Verb::Tend(args) => tailnet::tend(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
         Verb::Man(args) => man::run(&args, out),
     };

@@ -1,4 +1,4 @@
-//! `report`: what the owner's own timer runs (systemd/devbox-report.timer).
+//! `report`: what the owner's own timer runs (systemd/devboxes-report.timer).
 
 use super::error::Failure;
 use super::output::Output;

@@ -4,6 +4,7 @@ use super::error::Failure;
 use super::output::Output;
 use super::session::{Names, each};
 use super::start::{request, whole};
+use super::tailnet;
 use super::view::State;
 use crate::plan;
 use crate::quadlet::names;
@@ -19,12 +20,12 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     each(&args.names, out, |session, held| {
         let entry = whole(&held)?;
-        let name = entry.name.clone();
+        let (name, has_tailnet) = (entry.name.clone(), tailnet::has(entry));
         let unit = names::service(&name);
         let runs = State::of_unit(session.host.systemd.states(&unit)?.get(&unit)) == State::Running;
         let plan = plan::restart(request(session, entry, !runs)?);
         session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
-        Ok(())
+        tailnet::after_start(&session.host, &name, has_tailnet, out)
     })
 }

@@ -3,6 +3,7 @@
 use super::error::{Failure, Kind};
 use super::output::Output;
 use super::session::{Names, Session, each};
+use super::tailnet;
 use super::view::State;
 use crate::host::{Entry, Held, Pending};
 use crate::plan::{self, StartRequest};
@@ -19,7 +20,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     each(&args.names, out, |session, held| {
         let entry = whole(&held)?;
-        let name = entry.name.clone();
+        let (name, has_tailnet) = (entry.name.clone(), tailnet::has(entry));
         let unit = quadlet::names::service(&name);
         let units = session.host.systemd.states(&unit)?;
         // One that is starting is waited for: systemd joins both jobs.
@@ -30,7 +31,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         let plan = plan::start(request(session, entry, true)?);
         session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
-        Ok(())
+        tailnet::after_start(&session.host, &name, has_tailnet, out)
     })
 }
 

@@ -4,11 +4,13 @@ use jiff::Timestamp;
 
 use super::error::Failure;
 use super::output::{self, Output};
+use super::tailnet;
 use super::view::{State, View};
 use crate::host::systemd::Systemd;
 use crate::host::{Account, Broker, entry};
+use crate::policy::said::with_own_word;
 use crate::quadlet::names;
-use crate::spec::{BoxName, Tailnet};
+use crate::spec::BoxName;
 
 /// Show one box: state, limits and use, volume, unit
 #[derive(Debug, clap::Args)]
@@ -23,11 +25,12 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let entry = entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
     let systemd = Systemd::connect(&account)?;
     let mut view = view(&account, &systemd, &entry)?;
-    let stands = match entry.spec.as_ref().map(|spec| spec.tailnet) {
-        Ok(Tailnet::Broker) => Broker::connect()?.map(|broker| broker.tailnet(&name)),
-        _ => None,
-    };
+    let broker = if tailnet::has(&entry) { Broker::connect()? } else { None };
+    let stands = broker.map(|broker| broker.tailnet(&name));
     match stands {
+        Some(Ok(stands)) if view.state == State::Running => {
+            view.add_tailnet(with_own_word(stands, &tailnet::says(&systemd, &name)?));
+        }
         Some(Ok(stands)) => view.add_tailnet(stands),
         // The rest of it is known all the same.
         Some(Err(why)) => out.warning(&Failure::from(why).message),

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::tailnet;
 use crate::host::systemd::{UnitDetails, UnitState};
 use crate::host::{Entry, Pending, Trouble};
+use crate::policy::said::{Said, said};
 use crate::quadlet::names;
 use crate::spec::Cpu;
 use crate::wire::{LedgerBox, OnTailnet};
@@ -77,6 +79,9 @@ pub(super) struct View {
     pub(super) tailscale_ip: Option<String>,
     /// `on`, `absent`, `expired`, `given` or `unknown` (docs/tailnet.md).
     pub(super) tailnet: Option<String>,
+    /// It was made to be on one.
+    #[serde(skip)]
+    pub(super) has_tailnet: bool,
     pub(super) with_syncthing: bool,
     pub(super) image: Option<String>,
     pub(super) health: Option<&'static str>,
@@ -121,6 +126,7 @@ impl View {
             tailscale_hostname: None,
             tailscale_ip: None,
             tailnet: None,
+            has_tailnet: tailnet::has(entry),
             with_syncthing: false,
             image: spec.map(|s| s.image.to_string()),
             health: None,
@@ -147,6 +153,9 @@ impl View {
         let entry = Entry { name, folder, spec: unknown, stopped: None, pending: None };
         let created_at = Timestamp::from_second(b.since).ok();
         let view = Self::new(&b.owner, &entry, &HashMap::new());
+        let known = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+        let (tailscale_hostname, tailscale_ip) = (known(&b.hostname), known(&b.address));
+        let view = Self { tailscale_hostname, tailscale_ip, ..view };
         Some(Self { state, created_at, cpu_limit: cpu, memory_limit: memory, trouble: None, ..view })
     }
 
@@ -170,6 +179,13 @@ impl View {
             self.health = Some(if details.sub == "running" { "ready" } else { "not-ready" });
             self.memory_used_bytes = details.memory_bytes;
             self.cpu_used_seconds = details.cpu_nanoseconds.map(|ns| ns / 1_000_000_000);
+            // Until the broker is asked, which knows better.
+            if self.has_tailnet
+                && let Said::On(hostname, address) = said(&details.status_text)
+            {
+                self.tailscale_hostname = Some(hostname.to_string());
+                self.tailscale_ip = Some(address.to_string());
+            }
         } else if self.stopped_at.is_none() {
             self.stopped_at = timestamp(details.inactive_since);
         }

@@ -108,7 +108,7 @@ pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
         }
     }
     if host.broker()?.is_some() {
-        let timer = "devbox-report.timer";
+        let timer = "devboxes-report.timer";
         let runs = host.systemd.states(timer)?.get(timer).is_some_and(|t| t.active == "active");
         checked.push(if runs {
             good("report", "your timer reports your boxes to the broker")

@@ -3,4 +3,5 @@
 pub mod host;
 pub mod limits;
 pub mod login;
+pub mod said;
 pub mod slices;

@@ -68,6 +68,13 @@ pub struct TailnetSettings {
     pub ca: Option<String>,
 }
 
+impl TailnetSettings {
+    /// Which tailnet they mean: what is known of a device holds only there.
+    pub fn identity(&self) -> String {
+        format!("{:?} {}", self.provider, self.url.as_deref().unwrap_or_default())
+    }
+}
+
 /// The whole, validated. `Settings::default()` is what holds with no file at all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {

@@ -55,6 +55,8 @@ pub(super) fn run(argv: &[&str], variables: &[(&str, &str)], until: Instant) -> 
         }
         Ok(None) => {
             let _ = child.kill();
+            // Killed, it is still there until it is waited for.
+            let _ = child.wait();
             Err(trouble(format!("{program} has not answered in {} seconds", PATIENCE.as_secs())))
         }
         Err(e) => Err(trouble(format!("{program}: {e}"))),

@@ -14,6 +14,7 @@ mod kill;
 mod lab;
 mod ledger;
 mod login;
+mod login_faults;
 mod races;
 mod reboot;
 mod store;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         doctor::TESTS,
         tailnet::TESTS,
         login::TESTS,
+        login_faults::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

@@ -164,7 +164,7 @@ impl World {
         left.extend(self.listing(&format!("{home}/.local/share/containers/storage/volumes")));
         let units =
             self.run("alice", &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*"]);
-        left.extend(units.out.lines().filter(|l| !l.starts_with("devbox-report.")).map(str::to_owned));
+        left.extend(units.out.lines().map(str::to_owned));
         let containers = self.run("alice", &["podman", "ps", "--all", "--quiet"]);
         left.extend(containers.out.lines().map(str::to_owned));
         left
@@ -198,7 +198,7 @@ impl World {
         if !self.path("/usr/libexec/devbox/devboxd").exists() {
             return;
         }
-        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devbox-report.timer; \
+        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devboxes-report.timer devboxes-tend.timer; \
                       umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /var/lib/devbox-limits /run/systemd/system/devboxd.service.d /run/systemd/system/user-*.slice.d";
         self.run("root", &["sh", "-c", script]);
         xtask::install::remove(&self.root).expect("the broker gone");

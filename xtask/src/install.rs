@@ -19,8 +19,10 @@ const FILES: &[(&str, &str)] = &[
     ("systemd/devbox-limits.service", "usr/lib/systemd/system/devbox-limits.service"),
     ("systemd/devbox-limits.path", "usr/lib/systemd/system/devbox-limits.path"),
     ("systemd/user-delegate.conf", "usr/lib/systemd/system/user@.service.d/50-devbox.conf"),
-    ("systemd/devbox-report.service", "usr/lib/systemd/user/devbox-report.service"),
-    ("systemd/devbox-report.timer", "usr/lib/systemd/user/devbox-report.timer"),
+    ("systemd/devboxes-report.service", "usr/lib/systemd/user/devboxes-report.service"),
+    ("systemd/devboxes-report.timer", "usr/lib/systemd/user/devboxes-report.timer"),
+    ("systemd/devboxes-tend.service", "usr/lib/systemd/user/devboxes-tend.service"),
+    ("systemd/devboxes-tend.timer", "usr/lib/systemd/user/devboxes-tend.timer"),
     ("systemd/devbox.sysusers", "usr/lib/sysusers.d/devbox.conf"),
     ("systemd/io.devbox.Broker1.service", "usr/share/dbus-1/system-services/io.devbox.Broker1.service"),
     ("systemd/io.devbox.Broker1.conf", "usr/share/dbus-1/system.d/io.devbox.Broker1.conf"),
@@ -44,7 +46,7 @@ pub const ACTIVATE: &[&[&str]] = &[
         "devboxd.socket",
         "devbox-tidy.timer",
     ],
-    &["systemctl", "--global", "enable", "devbox-report.timer"],
+    &["systemctl", "--global", "enable", "devboxes-report.timer", "devboxes-tend.timer"],
 ];
 
 /// Copies everything under a root; `programs` is the folder of the release build.
@@ -95,4 +97,17 @@ fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     fs::copy(from, &new).with_context(doing)?;
     fs::set_permissions(&new, fs::Permissions::from_mode(mode)).with_context(doing)?;
     fs::rename(&new, to).with_context(doing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FILES;
+
+    /// A box's unit is devbox-NAME.service, and would take the place of one of ours by that name.
+    #[test]
+    fn no_box_has_a_name_that_is_a_unit_of_owners() {
+        let of_owners = FILES.iter().filter_map(|(_, to)| to.strip_prefix("usr/lib/systemd/user/"));
+        let clash: Vec<_> = of_owners.filter(|unit| unit.starts_with("devbox-")).collect();
+        assert!(clash.is_empty(), "{clash:?}");
+    }
 }

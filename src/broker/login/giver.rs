@@ -36,11 +36,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Which tailnet the settings mean: what is known of a device holds only there.
-fn identity(settings: &TailnetSettings) -> String {
-    format!("{:?} {}", settings.provider, settings.url.as_deref().unwrap_or_default())
-}
-
 impl Giver {
     pub(in crate::broker) fn new(queue: Arc<Queue>, credentials: Credentials) -> Self {
         Self { queue, credentials, provider: Mutex::default(), listed: Mutex::default(), owners: Mutex::default() }
@@ -107,7 +102,7 @@ impl Giver {
         let enrolled = facts
             .device
             .as_ref()
-            .map(|row| Enrolled { device: row.device.clone(), is_here: row.provider == identity(&facts.settings) });
+            .map(|row| Enrolled { device: row.device.clone(), is_here: row.provider == facts.settings.identity() });
         match login::decide(name.as_str(), &tags, enrolled.as_ref(), devices.as_deref(), need) {
             Decision::Clash(device) => Err(Stopped::Clash(device)),
             Decision::On(device) => {
@@ -153,7 +148,7 @@ impl Giver {
             return Ok(standing("none", None, TroubleRow::default()));
         }
         let trouble = facts.trouble.clone().unwrap_or_default();
-        let known = facts.device.clone().filter(|row| row.provider == identity(&facts.settings));
+        let known = facts.device.clone().filter(|row| row.provider == facts.settings.identity());
         let listed = self
             .provider(&facts.settings)
             .and_then(|p| p.map_or(Ok(None), |p| self.devices(&facts.settings, p.as_ref(), true)));
@@ -201,7 +196,7 @@ impl Giver {
 
     fn remove_one(&self, gone: &Departed, settings: &TailnetSettings) -> Result<(), Trouble> {
         // Of a provider that is not used any more there is nobody to ask.
-        if gone.provider != identity(settings) {
+        if gone.provider != settings.identity() {
             return Ok(());
         }
         let Some(provider) = self.provider(settings)? else { return Ok(()) };
@@ -291,7 +286,7 @@ fn row(facts: &LoginFacts, device: Option<&Device>) -> DeviceRow {
     DeviceRow {
         name: facts.name.to_string(),
         uid: facts.uid,
-        provider: identity(&facts.settings),
+        provider: facts.settings.identity(),
         device: device.map(|d| d.id.clone()),
         hostname: device.map_or_else(|| facts.name.to_string(), |d| d.hostname.clone()),
         addresses: addresses.join(" "),
