@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
 use secrecy::SecretString;
 
@@ -20,6 +21,8 @@ const LONGEST: u64 = 4096;
 /// A key for a box of the caller's; `id`: [`wire::KEY_ANEW`] or [`wire::KEY_ROTATED`]. `None`: the broker gives none, and
 /// knows why.
 pub fn key(name: &BoxName, id: &str) -> Result<Option<SecretString>, HostError> {
+    // From here on there is a key in this process, and a core would keep it.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let failed = |why: std::io::Error| HostError::Broker(format!("{}: {why}", wire::LOGIN_SOCKET));
     let mut stream = ask(name, id).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;

@@ -17,6 +17,7 @@ mod login;
 mod login_faults;
 mod races;
 mod reboot;
+mod secrets;
 mod store;
 mod tailnet;
 mod units;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         tailnet::TESTS,
         login::TESTS,
         login_faults::TESTS,
+        secrets::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,
