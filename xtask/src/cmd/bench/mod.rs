@@ -14,6 +14,7 @@ use xtask::{progress, tools};
 use super::build;
 
 mod broker;
+mod tailnet;
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -133,6 +134,7 @@ fn measure(host: &Host, binary: &Path, runs: u32) -> Result<()> {
     #[allow(clippy::cast_precision_loss)] // a few megabytes
     let size = size as f64 / 1e6;
     broken += limit("release binary", size, "MB", 12.0);
+    broken += tailnet::measure(host, binary.parent().unwrap_or(binary), runs)?;
     broken += broker::measure(host, binary.parent().unwrap_or(binary), runs)?;
     if broken > 0 {
         bail!("{broken} of these are over what is promised");
