@@ -34,7 +34,7 @@ pub(super) enum Sent<'a> {
 
 impl Client {
     /// `ca`: a file of certificates that are trusted beside the system's.
-    pub(super) fn new(base: &str, ca: Option<&str>) -> Result<Self, Trouble> {
+    pub(super) fn new(base: &str, ca: Option<&str>, patience: Duration) -> Result<Self, Trouble> {
         if !base.starts_with("https://") && !base.starts_with("http://") {
             return Err(Trouble::settings("[tailnet] url does not begin with https://"));
         }
@@ -49,7 +49,7 @@ impl Client {
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
         let agent = Agent::config_builder()
             .tls_config(tls)
-            .timeout_global(Some(super::PATIENCE))
+            .timeout_global(Some(patience))
             .http_status_as_error(false)
             // A redirect would take the token to wherever it points.
             .max_redirects(0)
@@ -129,7 +129,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Trouble {
-        Trouble::new(Doing::Reaching, format!("{}: {}", self.base, shown(&error.to_string())))
+        Trouble::new(Doing::Reaching, format!("{}: {}", self.base, shown(&error.to_string(), &[])))
     }
 }
 
@@ -137,7 +137,7 @@ impl Client {
 fn said(text: &str) -> String {
     let message = serde_json::from_str::<serde_json::Value>(text).ok();
     let message = message.as_ref().and_then(|m| m.get("message")).and_then(|m| m.as_str());
-    shown(message.unwrap_or(text))
+    shown(message.unwrap_or(text), &[])
 }
 
 /// application/x-www-form-urlencoded (WHATWG URL, 5.2).
