@@ -84,6 +84,8 @@ fn is_secret(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -121,5 +123,56 @@ mod tests {
             "op://DevBox/alice-tailscale-authkey/password isn't an item"
         );
         assert_eq!(shown(&"x ".repeat(1000), &[]).len(), 300);
+    }
+
+    /// Keys and tokens in their forms, and what may be around them.
+    fn secret() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "tskey-(auth|api|client|webhook|scim)-k[A-Za-z0-9]{10}CNTRL-[A-Za-z0-9]{32}",
+            "hskey-(auth|api)-[A-Za-z0-9_-]{12}-[A-Za-z0-9_-]{64}",
+            "[0-9a-f]{48}",
+            "ops_eyJ[A-Za-z0-9_-]{80,200}={0,2}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_is_shown(
+            secret in secret(), before in "\\PC{0,30}|[\"{}\\[\\]:,/?&=.]{0,60}", after in "[^A-Za-z0-9_=-]\\PC{0,30}|"
+        ) {
+            let text = shown(&format!("{before}{secret}{after}"), &[]);
+            // Nor a part of it that is worth something.
+            for part in secret.as_bytes().windows(12).map(String::from_utf8_lossy) {
+                prop_assert!(!text.contains(&*part), "{text}");
+            }
+        }
+
+        #[test]
+        fn what_is_known_to_be_secret_is_not_shown(secret in "[ -~]{8,40}", before in "[ -~]{0,30}", after in "[ -~]{0,30}") {
+            let text = shown(&format!("{before}{secret}{after}"), &[&secret]);
+            prop_assert!(!text.contains(&secret), "{}", text);
+        }
+
+        #[test]
+        fn what_is_shown_is_fit_to_be(text in "\\PC{0,400}|[\\x00-\\x7f]{0,400}") {
+            let text = shown(&text, &[]);
+            prop_assert!(text.chars().count() <= 300 && !text.contains(char::is_control));
+        }
+
+        #[test]
+        fn a_key_or_a_refusal_without_it(text in "\\PC{0,60}|(tskey|hskey)-(auth|api|client)?-?[A-Za-z0-9_-]{0,60}|[0-9a-f]{46,50}") {
+            match AuthKey::parse(&text) {
+                Ok(key) => {
+                    let is_plain = key.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+                    prop_assert!(is_plain && key.expose() == text.trim());
+                    prop_assert!(!["-api-", "-client-"].iter().any(|kind| text[..text.len().min(14)].contains(kind)));
+                    prop_assert_eq!(format!("{key:?} {key:#?}"), "AuthKey(…) AuthKey(…)");
+                }
+                Err(trouble) => {
+                    let said = format!("{trouble} {trouble:?} {}", trouble.hint());
+                    prop_assert!(text.len() < 24 || !said.contains(&text), "{}", said);
+                }
+            }
+        }
     }
 }

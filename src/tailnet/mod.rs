@@ -93,8 +93,11 @@ fn plain(user: &str) -> Result<&str, Trouble> {
         return Ok(user);
     }
     let mend = "give that account a name of letters, digits, hyphens, underscores and dots".to_owned();
-    Err(Trouble::new(Doing::ReadingKey, format!("no key can be kept under the user name {:?}", authkey::shown(user, &[])))
-        .mend(Mend::Administrator(mend)))
+    Err(Trouble::new(
+        Doing::ReadingKey,
+        format!("no key can be kept under the user name {:?}", authkey::shown(user, &[])),
+    )
+    .mend(Mend::Administrator(mend)))
 }
 
 /// Where the broker's own secrets are: systemd's `$CREDENTIALS_DIRECTORY`, on a tmpfs of its own.

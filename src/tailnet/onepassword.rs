@@ -34,7 +34,10 @@ impl Provider for OnePassword {
         let reference = format!("op://{}/{}-tailscale-authkey/password", self.vault, named(wanted.user)?);
         let until = Instant::now() + self.places.patience;
         // op wants a home that it can write; nothing that it leaves there is kept.
-        let home = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().map_err(|e| Trouble::new(Doing::ReadingKey, format!("no folder for op: {e}")))?;
+        let home = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(|e| Trouble::new(Doing::ReadingKey, format!("no folder for op: {e}")))?;
         let home_path = home.path().display().to_string();
         // op takes its token from nowhere else; its environment is readable by its own user and root only. Its cache
         // would be on disk.
@@ -88,7 +91,8 @@ fn trouble(reference: &str, err: &str) -> (Trouble, bool) {
     let words = err.replace(reference, "").to_ascii_lowercase();
     let says = |some: &[&str]| some.iter().any(|word| words.contains(word));
     let why = format!("op: {err}");
-    let to_administrator = |doing, what: String| (Trouble::new(doing, why.clone()).mend(Mend::Administrator(what)), false);
+    let to_administrator =
+        |doing, what: String| (Trouble::new(doing, why.clone()).mend(Mend::Administrator(what)), false);
     if says(&["too many requests", "rate limit", "rate-limit", "(429)"]) {
         let why = format!("1Password says that it is asked too often: {err}");
         // "Please retry in 58 minutes": each try counts.
@@ -102,7 +106,10 @@ fn trouble(reference: &str, err: &str) -> (Trouble, bool) {
         return to_administrator(Doing::ReadingKey, what);
     }
     if says(&["isn't a field", "does not have a field", "field not found"]) {
-        return to_administrator(Doing::ReadingKey, format!("give that item a password: `{reference}` is what is read"));
+        return to_administrator(
+            Doing::ReadingKey,
+            format!("give that item a password: `{reference}` is what is read"),
+        );
     }
     let token = ["unauthorized", "(401)", "(403)", "forbidden", "authentication", "invalid token", "service account"];
     // Of a token that is cut off, expired, or of another account.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use devbox_ctl::settings::Provider as Kind;
 use devbox_ctl::tailnet::{Doing, Mend, Places};
 
-use crate::world::{KEY, World, is_running};
+use crate::world::{KEY, World, stays};
 
 fn world(script: &str) -> World {
     let mut world = World::new(Kind::Command, "");
@@ -73,7 +73,7 @@ fn one_that_hangs_is_ended() {
     let begun = Instant::now();
     assert!(world.trouble().why.contains("has not answered"));
     assert!(begun.elapsed() < world.places.patience + Duration::from_secs(2));
-    assert!(!is_running(world.folder.path()));
+    assert!(!stays(world.folder.path()));
 }
 
 #[test]

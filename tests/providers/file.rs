@@ -86,7 +86,7 @@ fn a_file_that_cannot_be_read_is_named() {
         return;
     }
     let world = with(KEY);
-    fs::set_permissions(world.path("keys/alice"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.path("keys/alice"), fs::Permissions::from_mode(0o000)).unwrap();
     assert!(world.trouble().why.contains("ermission denied"));
 }
 

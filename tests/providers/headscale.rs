@@ -17,7 +17,8 @@ fn world(server: &Server) -> World {
 }
 
 fn users(names: &[&str]) -> Value {
-    let one = |(n, name): (usize, &&str)| json!({ "id": n.to_string(), "name": name, "createdAt": "2026-09-28T12:00:00Z" });
+    let one =
+        |(n, name): (usize, &&str)| json!({ "id": n.to_string(), "name": name, "createdAt": "2026-09-28T12:00:00Z" });
     json!({ "users": names.iter().enumerate().map(one).collect::<Vec<_>>() })
 }
 
@@ -33,7 +34,11 @@ fn a_key_is_made_for_the_boxes_user() {
     });
     assert_eq!(world(&server).key().unwrap().expose(), KEY);
     let asked = server.asked();
-    assert!(asked.iter().all(|a| a.header("authorization") == Some(&format!("Bearer {API_KEY}")) && !a.path.contains("hskey")));
+    assert!(
+        asked
+            .iter()
+            .all(|a| a.header("authorization") == Some(&format!("Bearer {API_KEY}")) && !a.path.contains("hskey"))
+    );
     let body: Value = serde_json::from_str(&asked[1].body).unwrap();
     assert_eq!((&body["user"], &body["reusable"], &body["ephemeral"]), (&json!("1"), &json!(false), &json!(false)));
     assert_eq!(body["aclTags"], json!(["tag:devcontainer", "tag:alice-container"]));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use devbox_ctl::settings::Provider as Kind;
 use devbox_ctl::tailnet::{Doing, Mend};
 
-use crate::world::{KEY, World, is_running};
+use crate::world::{KEY, World, stays};
 
 const TOKEN: &str = "ops_eyJzaWduSW5BZGRyZXNzIjoibXkuMXBhc3N3b3JkLmNvbSJ9";
 
@@ -103,7 +103,11 @@ fn each_failure_has_its_mend() {
             Doing::ReadingKey,
             "make the item",
         ),
-        (format!("{READ}could not find item alice-tailscale-authkey in vault DevBox"), Doing::ReadingKey, "make the item"),
+        (
+            format!("{READ}could not find item alice-tailscale-authkey in vault DevBox"),
+            Doing::ReadingKey,
+            "make the item",
+        ),
         (
             format!("{READ}{GET}\"DevBox\" isn't a vault in this account. Specify the vault with its ID or name."),
             Doing::ReadingKey,
@@ -115,7 +119,9 @@ fn each_failure_has_its_mend() {
             "a password",
         ),
         (
-            format!("{READ}{GET}More than one item matches \"alice-tailscale-authkey\". Try again and specify the item by its ID:"),
+            format!(
+                "{READ}{GET}More than one item matches \"alice-tailscale-authkey\". Try again and specify the item by its ID:"
+            ),
             Doing::ReadingKey,
             "rename",
         ),
@@ -160,7 +166,8 @@ fn a_network_that_is_away_is_waited_for() {
 /// A vault's name is no word of op's.
 #[test]
 fn names_are_not_taken_for_reasons() {
-    let mut world = failing("could not read secret 'op://Service accounts (401)/alice-tailscale-authkey/password': no such host");
+    let mut world =
+        failing("could not read secret 'op://Service accounts (401)/alice-tailscale-authkey/password': no such host");
     world.settings.op_vault = "Service accounts (401)".to_owned();
     assert_eq!(world.trouble().doing, Doing::Reaching);
 }
@@ -168,7 +175,8 @@ fn names_are_not_taken_for_reasons() {
 #[test]
 fn a_rate_limit_is_tried_again() {
     let text = "[ERROR] 2026/09/28 12:00:00 (429) Too Many Requests: try again";
-    let world = world(&format!("if test $(wc -l <@/argv) -ge 2; then printf %s {KEY}; else echo '{text}' >&2; exit 1; fi"));
+    let world =
+        world(&format!("if test $(wc -l <@/argv) -ge 2; then printf %s {KEY}; else echo '{text}' >&2; exit 1; fi"));
     assert_eq!(world.key().unwrap().expose(), KEY);
     assert_eq!(tries(&world), 2);
 }
@@ -252,7 +260,7 @@ fn an_op_that_hangs_is_ended() {
         let trouble = world.trouble();
         assert!(trouble.why.contains("has not answered in 3 seconds"), "{script}: {trouble:?}");
         assert!(begun.elapsed() < world.places.patience + Duration::from_secs(2), "{script}: {:?}", begun.elapsed());
-        assert!(!is_running(world.folder.path()), "{script}: something runs on");
+        assert!(!stays(world.folder.path()), "{script}: something runs on");
     }
 }
 
@@ -263,7 +271,7 @@ fn what_op_leaves_behind_is_ended() {
     let begun = Instant::now();
     assert_eq!(world.key().unwrap().expose(), KEY);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    assert!(!is_running(world.folder.path()));
+    assert!(!stays(world.folder.path()));
 }
 
 #[test]

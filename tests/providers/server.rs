@@ -5,6 +5,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) method: String,
@@ -41,8 +43,14 @@ pub(crate) enum Answer {
     Large(usize),
 }
 
-pub(crate) fn good(body: impl ToString) -> Answer {
-    Answer::Status(200, body.to_string())
+pub(crate) fn good(body: impl Into<Value>) -> Answer {
+    Answer::Status(
+        200,
+        match body.into() {
+            Value::String(text) => text,
+            other => other.to_string(),
+        },
+    )
 }
 
 pub(crate) struct Server {

@@ -20,7 +20,9 @@ fn world(server: &Server) -> World {
 }
 
 fn token() -> Answer {
-    good(json!({ "access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600, "scope": "auth_keys devices:core" }))
+    good(
+        json!({ "access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600, "scope": "auth_keys devices:core" }),
+    )
 }
 
 fn made(key: &str) -> Value {
@@ -41,7 +43,10 @@ fn failing(answer: Answer) -> (Trouble, Server) {
     let world = world(&server);
     let trouble = world.trouble();
     let said = format!("{trouble:?}");
-    assert!(!said.contains(TOKEN) && !said.contains("zX3cV6bN1mA8sD5fG2hJ") && !said.contains("vB7nM4kL9pQ2wE5rT8yU"), "{said}");
+    assert!(
+        !said.contains(TOKEN) && !said.contains("zX3cV6bN1mA8sD5fG2hJ") && !said.contains("vB7nM4kL9pQ2wE5rT8yU"),
+        "{said}"
+    );
     (trouble, server)
 }
 
@@ -80,7 +85,10 @@ fn a_description_is_what_the_api_takes() {
         provider.key(&Wanted { user: "alice", name: &name, tags: &tags }).unwrap();
         let body: Value = serde_json::from_str(&server.asked().last().unwrap().body).unwrap();
         let text = body["description"].as_str().unwrap();
-        assert!(text.len() <= 50 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b' '), "{text}");
+        assert!(
+            text.len() <= 50 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b' '),
+            "{text}"
+        );
     }
 }
 
@@ -141,7 +149,12 @@ fn a_token_that_was_revoked_is_asked_for_anew() {
 fn refusals_say_who_can_do_what() {
     let tags = json!({ "message": "requested tags [tag:alice-container] are invalid or not permitted" }).to_string();
     for (answer, doing, says, mend) in [
-        (Answer::Status(401, json!({ "message": "API token invalid" }).to_string()), Doing::LoggingIn, "token invalid", "token"),
+        (
+            Answer::Status(401, json!({ "message": "API token invalid" }).to_string()),
+            Doing::LoggingIn,
+            "token invalid",
+            "token",
+        ),
         (Answer::Status(403, tags.clone()), Doing::LoggingIn, "tag:alice-container", "may do that"),
         (Answer::Status(400, tags), Doing::Making, "tag:alice-container", "tags"),
         (Answer::Status(404, "404 page not found".to_owned()), Doing::Making, "404", "[tailnet]"),
@@ -158,8 +171,12 @@ fn refusals_say_who_can_do_what() {
 
 #[test]
 fn the_client_is_refused() {
-    for (status, says, mend) in [(401, "401", "token"), (400, "400", "[tailnet]"), (403, "403", "token"), (500, "500", "again")] {
-        let server = Server::new(move |_| Answer::Status(status, json!({ "message": format!("API token {SECRET} invalid") }).to_string()));
+    for (status, says, mend) in
+        [(401, "401", "token"), (400, "400", "[tailnet]"), (403, "403", "token"), (500, "500", "again")]
+    {
+        let server = Server::new(move |_| {
+            Answer::Status(status, json!({ "message": format!("API token {SECRET} invalid") }).to_string())
+        });
         let trouble = world(&server).trouble();
         assert_eq!(trouble.doing, Doing::LoggingIn, "{trouble:?}");
         assert!(trouble.why.contains(says) && trouble.hint().contains(mend), "{trouble:?}");
@@ -192,7 +209,8 @@ fn too_often_is_tried_once_more() {
         assert_eq!(world(&server).key().unwrap().expose(), KEY);
         assert!(begun.elapsed() >= Duration::from_millis(at_least), "{value}");
     }
-    for (value, times) in [("3600", 1), ("99999999999999999999999", 2), ("Wed, 21 Oct 2026 07:28:00 GMT", 2), ("-1", 2)] {
+    for (value, times) in [("3600", 1), ("99999999999999999999999", 2), ("Wed, 21 Oct 2026 07:28:00 GMT", 2), ("-1", 2)]
+    {
         let begun = Instant::now();
         let (trouble, server) = failing(Answer::With(429, "retry-after", value.to_owned(), String::new()));
         assert!(trouble.why.contains("too often") && trouble.mend == Mend::Wait, "{trouble:?}");
@@ -203,13 +221,15 @@ fn too_often_is_tried_once_more() {
 
 #[test]
 fn answers_that_are_none() {
-    for body in ["", "null", "[]", "{}", "hello", "{\"key\":", "{\"key\":1}", "{\"key\":null}", "<html></html>", "\u{0}"] {
+    for body in
+        ["", "null", "[]", "{}", "hello", "{\"key\":", "{\"key\":1}", "{\"key\":null}", "<html></html>", "\u{0}"]
+    {
         let (trouble, server) = failing(good(body));
         assert_eq!(trouble.doing, Doing::Making, "{body}: {trouble:?}");
         assert!(trouble.why.contains("is none") && trouble.why.contains(&server.url), "{trouble:?}");
     }
     // The decoder repeats what it did not expect.
-    for body in [format!("\"{KEY}\""), format!("{{\"key\":{{\"{KEY}\":1}}}}"), format!("[\"{KEY}\"]")] {
+    for body in [format!("\"{KEY}\""), format!("{{\"key\":{{\"{KEY}\":1}}}}"), format!("[[\"{KEY}\"]]")] {
         failing(good(body));
     }
     failing(good(json!({ "key": [KEY] })));
@@ -277,7 +297,7 @@ fn a_large_answer_is_not_kept() {
 
 fn listed(devices: &Value) -> Vec<devbox_ctl::policy::login::Device> {
     let body = json!({ "devices": devices });
-    let server = answering(move |_| good(&body));
+    let server = answering(move |_| good(body.clone()));
     let listed = world(&server).provider().unwrap().devices().unwrap().unwrap();
     assert_eq!(server.lines()[1], "GET /api/v2/tailnet/-/devices");
     assert_eq!(server.asked()[1].header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
@@ -360,7 +380,9 @@ fn a_device_is_removed() {
         world(&server).provider().unwrap().remove("92960230385").unwrap();
         assert_eq!(server.lines()[1], "DELETE /api/v2/device/92960230385");
     }
-    for (status, doing) in [(401, Doing::LoggingIn), (403, Doing::LoggingIn), (500, Doing::Removing), (400, Doing::Removing)] {
+    for (status, doing) in
+        [(401, Doing::LoggingIn), (403, Doing::LoggingIn), (500, Doing::Removing), (400, Doing::Removing)]
+    {
         let server = answering(move |_| Answer::Status(status, "{\"message\":\"no\"}".to_owned()));
         let trouble = world(&server).provider().unwrap().remove("92960230385").unwrap_err();
         assert_eq!(trouble.doing, doing, "{status}");

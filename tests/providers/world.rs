@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use devbox_ctl::settings::{Provider as Kind, Settings, TailnetSettings};
 use devbox_ctl::tailnet::{AuthKey, Credentials, Mend, Places, Provider, Trouble, Wanted, provider_at, tags_of};
@@ -44,7 +44,8 @@ impl World {
     /// A program of that text, in which `@/` is this folder.
     pub(crate) fn program(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
-        fs::write(&path, format!("#!/bin/sh\n{}", text.replace("@/", &format!("{}/", self.folder.path().display())))).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{}", text.replace("@/", &format!("{}/", self.folder.path().display()))))
+            .unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path.display().to_string()
     }
@@ -90,10 +91,20 @@ pub(crate) fn key(provider: &dyn Provider, user: &str) -> Result<AuthKey, Troubl
     provider.key(&Wanted { user, name: &name, tags: &tags })
 }
 
-/// Whether a process is there that has this folder's path in its arguments.
-pub(crate) fn is_running(what: &Path) -> bool {
+/// Whether a process stays that has this folder's path in its arguments. One that was killed may take a moment to go.
+pub(crate) fn stays(what: &Path) -> bool {
     let what = what.display().to_string();
-    fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|entry| {
-        fs::read(entry.path().join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&what))
-    })
+    let is_there = || {
+        fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|entry| {
+            fs::read(entry.path().join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&what))
+        })
+    };
+    let until = Instant::now() + Duration::from_secs(5);
+    while is_there() {
+        if Instant::now() > until {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
 }

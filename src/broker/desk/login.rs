@@ -76,7 +76,9 @@ impl Desk {
                     Ok(tags) => tags,
                     Err(why) => return Ok(Err(Refused::new(Why::NotAllowed, why.to_string()))),
                 };
-                let (device, trouble) = (ledger.device(name)?, ledger.trouble(name)?);
+                // Another's is not theirs, whatever the name was.
+                let device = ledger.device(name)?.filter(|row| row.uid == caller.uid);
+                let trouble = ledger.trouble(name)?;
                 let facts = LoginFacts { name: parsed, uid: caller.uid, user, tags, settings, device, trouble };
                 Ok(Ok(Answer::Login(Box::new(facts))))
             }
