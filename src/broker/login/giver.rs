@@ -1,12 +1,13 @@
 //! Keys and devices: what the provider is asked, and when. It may take seconds, so this is never done in the ledger's
 //! thread; what comes of it is written there afterwards.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
+use super::lists::Lists;
 use crate::broker::desk::login::{LoginFacts, LoginRequest};
 use crate::broker::desk::{Answer, Caller, Request};
 use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
@@ -18,16 +19,14 @@ use crate::tailnet::{self, AuthKey, Credentials, Provider, Trouble, Wanted};
 use crate::wire::{OnTailnet, Refused, Why};
 
 /// A start of a box waits no longer: waiting would eat the unit's own time.
-const START_WAITS: Duration = Duration::from_secs(10);
-/// How long a list of devices holds for boxes that start together.
-const LISTED_FOR: Duration = Duration::from_secs(15);
+const START_WAITS: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(10) };
 
 #[derive(Debug)]
 pub(in crate::broker) struct Giver {
     queue: Arc<Queue>,
     credentials: Credentials,
     provider: Mutex<Option<(TailnetSettings, Arc<dyn Provider>)>>,
-    listed: Mutex<Option<(TailnetSettings, Instant, Vec<Device>)>>,
+    lists: Lists,
     /// Boxes of one owner one after the other: two keys for one box would be two devices.
     owners: Mutex<HashMap<u32, Arc<Mutex<()>>>>,
 }
@@ -43,7 +42,13 @@ fn identity(settings: &TailnetSettings) -> String {
 
 impl Giver {
     pub(in crate::broker) fn new(queue: Arc<Queue>, credentials: Credentials) -> Self {
-        Self { queue, credentials, provider: Mutex::default(), listed: Mutex::default(), owners: Mutex::default() }
+        Self { queue, credentials, provider: Mutex::default(), lists: Lists::default(), owners: Mutex::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with(self, settings: TailnetSettings, provider: Arc<dyn Provider>) -> Self {
+        *locked(&self.provider) = Some((settings, provider));
+        self
     }
 
     /// The control server and its certificates, for the box; empty where there is no tailnet.
@@ -60,13 +65,21 @@ impl Giver {
         json!({ "name": name.as_str(), "server": settings.url, "ca": ca }).to_string()
     }
 
-    /// A key for a box, unless it needs none.
-    pub(in crate::broker) fn key(self: &Arc<Self>, caller: &Caller, name: &BoxName, need: Need) -> Option<AuthKey> {
+    /// A key for a box, unless it needs none. `place` is held for as long as something is done for it, which may be longer
+    /// than is waited for: otherwise a provider that is slow would have more and more of our threads.
+    pub(in crate::broker) fn key(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &BoxName,
+        need: Need,
+        place: impl Send + 'static,
+    ) -> Option<AuthKey> {
         let (said, made) = mpsc::sync_channel(1);
         let (maker, who, wanted) = (Arc::clone(self), caller.clone(), name.clone());
         let spawned = std::thread::Builder::new().name("key".to_owned()).spawn(move || {
             // Taken by nobody, it was too late: it ends by itself.
             let _ = said.send(maker.make(&who, &wanted, need));
+            drop(place);
         });
         let outcome = match spawned {
             Ok(_) => made.recv_timeout(START_WAITS),
@@ -94,15 +107,17 @@ impl Giver {
     }
 
     fn make(&self, caller: &Caller, name: &BoxName, need: Need) -> Result<Option<AuthKey>, Stopped> {
-        let line = Arc::clone(locked(&self.owners).entry(caller.uid).or_default());
+        // Who holds no such name has no line.
+        self.facts(caller, name).map_err(|_| Stopped::Refused)?;
+        let line = self.line(caller.uid);
         let _turn = locked(&line);
         let facts = self.facts(caller, name).map_err(|_| Stopped::Refused)?;
         let Some(provider) = self.provider(&facts.settings)? else { return Ok(None) };
         // What is left of this owner's boxes by that name goes first, or it would be in the way.
         if self.departed(caller, false).is_ok_and(|(left, _)| left.iter().any(|d| d.name == name.as_str())) {
-            self.remove_departed(caller, false);
+            self.clear(caller, caller.uid, false);
         }
-        let devices = self.devices(&facts.settings, provider.as_ref(), need != Need::Start)?;
+        let devices = self.lists.devices(&facts.settings, provider.as_ref(), need != Need::Start)?;
         let tags: Vec<String> = facts.tags.iter().map(ToString::to_string).collect();
         let enrolled = facts
             .device
@@ -139,7 +154,7 @@ impl Giver {
     ) -> Result<AuthKey, Stopped> {
         self.ask(caller, LoginRequest::Given { row: row(&facts, device) }).map_err(|_| Stopped::Refused)?;
         let key = provider.key(&Wanted { user: &facts.user, name: &facts.name, tags: &facts.tags });
-        *locked(&self.listed) = None;
+        self.lists.changed();
         if key.is_err() {
             let _ = self.ask(caller, LoginRequest::NotGiven { name: facts.name.to_string(), before: facts.device });
         }
@@ -156,7 +171,7 @@ impl Giver {
         let known = facts.device.clone().filter(|row| row.provider == identity(&facts.settings));
         let listed = self
             .provider(&facts.settings)
-            .and_then(|p| p.map_or(Ok(None), |p| self.devices(&facts.settings, p.as_ref(), true)));
+            .and_then(|p| p.map_or(Ok(None), |p| self.lists.devices(&facts.settings, p.as_ref(), true)));
         let devices = match listed {
             Ok(Some(devices)) => devices,
             Ok(None) => {
@@ -183,9 +198,25 @@ impl Giver {
 
     /// Takes devices of boxes that are gone off the tailnet; how many are left.
     pub(in crate::broker) fn remove_departed(&self, caller: &Caller, all: bool) -> usize {
+        let Ok((departed, _)) = self.departed(caller, all) else { return 1 };
+        let owners: BTreeSet<u32> = departed.iter().map(|gone| gone.uid).collect();
+        // In that owner's line: a box of the same name may be on its way, and its device is not the one that is to go.
+        let clear = |uid: u32| {
+            let line = self.line(uid);
+            let _turn = locked(&line);
+            self.clear(caller, uid, all)
+        };
+        owners.into_iter().map(clear).sum()
+    }
+
+    fn line(&self, uid: u32) -> Arc<Mutex<()>> {
+        Arc::clone(locked(&self.owners).entry(uid).or_default())
+    }
+
+    fn clear(&self, caller: &Caller, uid: u32, all: bool) -> usize {
         let Ok((departed, settings)) = self.departed(caller, all) else { return 1 };
         let mut left = 0;
-        for gone in departed {
+        for gone in departed.into_iter().filter(|gone| gone.uid == uid) {
             match self.remove_one(&gone, &settings) {
                 Ok(()) => {
                     let _ = self.ask(caller, LoginRequest::Forget { id: gone.id });
@@ -214,14 +245,14 @@ impl Giver {
                 let Ok(tags) = tailnet::tags_of(&settings.tags, &gone.user) else { return Ok(()) };
                 let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
                 let unseen = Enrolled { device: None, is_here: true };
-                let devices = self.devices(settings, provider.as_ref(), true)?.unwrap_or_default();
+                let devices = self.lists.devices(settings, provider.as_ref(), true)?.unwrap_or_default();
                 match login::decide(&gone.name, &tags, Some(&unseen), Some(&devices), Need::Lost) {
                     Decision::KeyInPlaceOf(id) => Some(id),
                     _ => None,
                 }
             }
         };
-        *locked(&self.listed) = None;
+        self.lists.changed();
         id.map_or(Ok(()), |id| provider.remove(&id))
     }
 
@@ -253,24 +284,6 @@ impl Giver {
         let made = tailnet::provider(settings, &self.credentials)?.map(Arc::from);
         *kept = made.clone().map(|provider| (settings.clone(), provider));
         Ok(made)
-    }
-
-    fn devices(
-        &self,
-        settings: &TailnetSettings,
-        provider: &dyn Provider,
-        now: bool,
-    ) -> Result<Option<Vec<Device>>, Trouble> {
-        if !now
-            && let Some((of, at, devices)) = locked(&self.listed).as_ref()
-            && of == settings
-            && at.elapsed() < LISTED_FOR
-        {
-            return Ok(Some(devices.clone()));
-        }
-        let devices = provider.devices()?;
-        *locked(&self.listed) = devices.clone().map(|devices| (settings.clone(), Instant::now(), devices));
-        Ok(devices)
     }
 }
 
