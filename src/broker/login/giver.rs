@@ -1,7 +1,9 @@
 //! Keys and devices: what the provider is asked, and when. It may take seconds, so this is never done in the ledger's
 //! thread; what comes of it is written there afterwards.
 
-use std::collections::{BTreeSet, HashMap};
+mod tidy;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use serde_json::json;
 use super::lists::Lists;
 use crate::broker::desk::login::{LoginFacts, LoginRequest};
 use crate::broker::desk::{Answer, Caller, Request};
-use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
+use crate::broker::ledger::devices::{DeviceRow, TroubleRow};
 use crate::broker::queue::Queue;
 use crate::policy::login::{self, Decision, Device, Enrolled, Need};
 use crate::settings::{self, TailnetSettings};
@@ -196,76 +198,9 @@ impl Giver {
         })
     }
 
-    /// Takes devices of boxes that are gone off the tailnet; how many are left.
-    pub(in crate::broker) fn remove_departed(&self, caller: &Caller, all: bool) -> usize {
-        let Ok((departed, _)) = self.departed(caller, all) else { return 1 };
-        let owners: BTreeSet<u32> = departed.iter().map(|gone| gone.uid).collect();
-        // In that owner's line: a box of the same name may be on its way, and its device is not the one that is to go.
-        let clear = |uid: u32| {
-            let line = self.line(uid);
-            let _turn = locked(&line);
-            self.clear(caller, uid, all)
-        };
-        owners.into_iter().map(clear).sum()
-    }
-
-    fn line(&self, uid: u32) -> Arc<Mutex<()>> {
-        Arc::clone(locked(&self.owners).entry(uid).or_default())
-    }
-
-    fn clear(&self, caller: &Caller, uid: u32, all: bool) -> usize {
-        let Ok((departed, settings)) = self.departed(caller, all) else { return 1 };
-        let mut left = 0;
-        for gone in departed.into_iter().filter(|gone| gone.uid == uid) {
-            match self.remove_one(&gone, &settings) {
-                Ok(()) => {
-                    let _ = self.ask(caller, LoginRequest::Forget { id: gone.id });
-                }
-                Err(why) => {
-                    eprintln!("the device of {}, which is gone, stays on the tailnet for now: {why}", gone.name);
-                    left += 1;
-                }
-            }
-        }
-        left
-    }
-
-    fn remove_one(&self, gone: &Departed, settings: &TailnetSettings) -> Result<(), Trouble> {
-        // Of a provider that is not used any more there is nobody to ask.
-        if gone.provider != identity(settings) {
-            return Ok(());
-        }
-        let Some(provider) = self.provider(settings)? else { return Ok(()) };
-        let id = match &gone.device {
-            Some(id) => Some(id.clone()),
-            // The name is a box's again, and was cleared before that got its key.
-            None if gone.is_reused => None,
-            // A key was given, and what came of it not seen yet.
-            None => {
-                let Ok(tags) = tailnet::tags_of(&settings.tags, &gone.user) else { return Ok(()) };
-                let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
-                let unseen = Enrolled { device: None, is_here: true };
-                let devices = self.lists.devices(settings, provider.as_ref(), true)?.unwrap_or_default();
-                match login::decide(&gone.name, &tags, Some(&unseen), Some(&devices), Need::Lost) {
-                    Decision::KeyInPlaceOf(id) => Some(id),
-                    _ => None,
-                }
-            }
-        };
-        self.lists.changed();
-        id.map_or(Ok(()), |id| provider.remove(&id))
-    }
-
     fn facts(&self, caller: &Caller, name: &BoxName) -> Result<LoginFacts, Refused> {
         match self.ask(caller, LoginRequest::Facts { name: name.to_string() })? {
             Answer::Login(facts) => Ok(*facts),
-            _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
-        }
-    }
-
-    fn departed(&self, caller: &Caller, all: bool) -> Result<(Vec<Departed>, TailnetSettings), Refused> {
-        match self.ask(caller, LoginRequest::Departed { all })? {
-            Answer::Departed(departed, settings) => Ok((departed, settings)),
             _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
         }
     }
