@@ -169,6 +169,15 @@ impl Ledger<'_> {
             .query_row(params![uid, then], |row| row.get(0))
     }
 
+    /// How many keys a caller was given since then.
+    pub(super) fn keys_since(&self, uid: u32, then: i64) -> rusqlite::Result<u32> {
+        self.0
+            .prepare_cached(
+                "SELECT count(*) FROM audit WHERE uid = ?1 AND at > ?2 AND verb = 'key' AND outcome = 'allowed'",
+            )?
+            .query_row(params![uid, then], |row| row.get(0))
+    }
+
     /// The newest lines first; (caller, owner, line) with the names left empty.
     pub(super) fn audit(
         &self,

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::http::{Client, Sent, lenient, lenient_list, part};
+use super::http::{Client, Sent, hostname, lenient, lenient_list, part};
 use super::trouble::{Doing, Trouble};
 use super::{AuthKey, Device, KEY_LIVES, Provider, Wanted};
 
@@ -103,15 +103,17 @@ impl Provider for Headscale {
         let listed: Option<Nodes> =
             self.client.ask(Doing::Listing, "GET", "/api/v1/node", Some(&self.key), &Sent::Nothing)?;
         let now = jiff::Timestamp::now();
-        let device = |n: Node| Device {
-            expired: n.expiry.is_some_and(|at| at <= now && at > jiff::Timestamp::UNIX_EPOCH),
-            id: n.id,
-            hostname: n.given_name,
-            addresses: n.ip_addresses,
-            tags: n.tags,
-            online: Some(n.online),
+        let device = |n: Node| {
+            Ok(Device {
+                expired: n.expiry.is_some_and(|at| at <= now && at > jiff::Timestamp::UNIX_EPOCH),
+                id: part(Doing::Listing, &n.id)?.to_owned(),
+                hostname: hostname(&n.given_name),
+                addresses: n.ip_addresses,
+                tags: n.tags,
+                online: Some(n.online),
+            })
         };
-        Ok(listed.map(|l| l.nodes.into_iter().map(device).collect()))
+        listed.map(|l| l.nodes.into_iter().map(device).collect()).transpose()
     }
 
     fn remove(&self, id: &str) -> Result<(), Trouble> {

@@ -43,10 +43,14 @@ impl Client {
         let mut roots = Vec::new();
         for file in TRUSTED.into_iter().filter(|f| std::path::Path::new(f).exists()).take(1).chain(ca) {
             let pem = fs::read(file).map_err(|e| Trouble::settings(&format!("{file}: {e}")))?;
+            let before = roots.len();
             roots.extend(parse_pem(&pem).filter_map(Result::ok).filter_map(|item| match item {
                 PemItem::Certificate(certificate) => Some(certificate),
                 _ => None::<Certificate<'static>>,
             }));
+            if roots.len() == before {
+                return Err(Trouble::settings(&format!("{file} has no certificate in it")));
+            }
         }
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
         let agent = Agent::config_builder()
@@ -163,6 +167,15 @@ pub(super) fn part(doing: Doing, id: &str) -> Result<&str, Trouble> {
         Trouble::new(doing, format!("the provider's id {:?} is none", shown(id, &[])))
             .mend(Mend::Administrator("look whether [tailnet] url is the right one".to_owned()))
     })
+}
+
+/// A device's name, fit to be shown. What cannot be in a name is not left out: that could make it another's.
+pub(super) fn hostname(name: &str) -> String {
+    let shown = |(n, c): (usize, char)| {
+        let is_part = c.is_ascii_alphanumeric() || c == '_' || (c == '-' && n > 0);
+        if is_part { c } else { '?' }
+    };
+    name.chars().take(63).enumerate().map(shown).collect()
 }
 
 /// A field that is not as it should be is as if it were not there: one odd device is no reason to see none.

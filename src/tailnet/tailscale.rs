@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::http::{Client, Sent, lenient, lenient_list, part};
+use super::http::{Client, Sent, hostname, lenient, lenient_list, part};
 use super::trouble::{Doing, Mend, Trouble};
 use super::{AuthKey, Device, KEY_LIVES, Provider, Wanted};
 
@@ -134,16 +134,18 @@ impl Provider for Tailscale {
         let path = "/api/v2/tailnet/-/devices";
         let listed: Option<Devices> = self.ask(Doing::Listing, "GET", path, &Sent::Nothing)?;
         let now = jiff::Timestamp::now();
-        let device = |l: Listed| Device {
-            hostname: l.name.split('.').next().unwrap_or_default().to_owned(),
-            expired: !l.key_expiry_disabled
-                && l.expires.is_some_and(|at| at <= now && at > jiff::Timestamp::UNIX_EPOCH),
-            id: l.id,
-            addresses: l.addresses,
-            tags: l.tags,
-            online: None,
+        let device = |l: Listed| {
+            Ok(Device {
+                hostname: hostname(l.name.split('.').next().unwrap_or_default()),
+                expired: !l.key_expiry_disabled
+                    && l.expires.is_some_and(|at| at <= now && at > jiff::Timestamp::UNIX_EPOCH),
+                id: part(Doing::Listing, &l.id)?.to_owned(),
+                addresses: l.addresses,
+                tags: l.tags,
+                online: None,
+            })
         };
-        Ok(listed.map(|l| l.devices.into_iter().map(device).collect()))
+        listed.map(|l| l.devices.into_iter().map(device).collect()).transpose()
     }
 
     fn remove(&self, id: &str) -> Result<(), Trouble> {

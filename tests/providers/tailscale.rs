@@ -364,7 +364,14 @@ fn an_odd_device_spoils_nothing() {
 /// Devices are told apart by their ids: a list without them is none.
 #[test]
 fn a_list_that_is_none() {
-    for body in ["{}", "{\"devices\":[{\"name\":\"x\"}]}", "{\"devices\":null}", "", "[]"] {
+    for body in [
+        "{}",
+        "{\"devices\":[{\"name\":\"x\"}]}",
+        "{\"devices\":[{\"id\":\"\u{1b}[2J\"}]}",
+        "{\"devices\":null}",
+        "",
+        "[]",
+    ] {
         let server = answering(move |_| good(body));
         let trouble = world(&server).provider().unwrap().devices().unwrap_err();
         assert_eq!(trouble.doing, Doing::Listing, "{body}");
@@ -408,5 +415,36 @@ fn a_url_is_one() {
         let trouble = world.provider().map(drop).unwrap_err();
         assert_eq!(trouble.doing, Doing::Settings, "{odd}");
         assert!(!trouble.why.contains("pass"), "{trouble:?}");
+    }
+}
+
+/// Certificates that an administrator wants trusted, and that are none.
+#[test]
+fn a_file_of_certificates_has_some() {
+    let mut world = World::new(Kind::Tailscale, SECRET);
+    for (name, text) in [("empty", ""), ("junk", "hello"), ("cut", "-----BEGIN CERTIFICATE-----\nMIIB")] {
+        std::fs::write(world.path(name), text).unwrap();
+        world.settings.ca = Some(world.path(name).display().to_string());
+        let trouble = world.provider().map(drop).unwrap_err();
+        assert!(trouble.doing == Doing::Settings && trouble.why.contains(name), "{trouble:?}");
+    }
+    world.settings.ca = Some(world.path("nowhere").display().to_string());
+    assert!(world.provider().map(drop).unwrap_err().why.contains("nowhere"));
+}
+
+/// Owners see it at their terminals, and read there what to type.
+#[test]
+fn a_host_name_is_one() {
+    for (name, shown) in [
+        ("abc.tail1234.ts.net", "abc"),
+        ("\u{1b}[2Jabc\r\n", "??2Jabc??"),
+        ("-oProxyCommand=id", "?oProxyCommand?id"),
+        ("$(id)", "??id?"),
+        ("\u{202e}x", "?x"),
+        ("", ""),
+    ] {
+        let mut one = device();
+        one["name"] = name.into();
+        assert_eq!(listed(&json!([one]))[0].hostname, shown);
     }
 }

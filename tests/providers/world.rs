@@ -1,8 +1,10 @@
 //! What all providers are asked through: the settings, a credential, and one box.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use devbox_ctl::settings::{Provider as Kind, Settings, TailnetSettings};
@@ -41,13 +43,19 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// A program of that text, in which `@/` is this folder.
+    /// A program of that text, in which `@/` is this folder. A child writes it: were it open for writing here, a child of
+    /// another test's could have it open still when it is run (ETXTBSY).
     pub(crate) fn program(&self, name: &str, text: &str) -> String {
-        let path = self.path(name);
-        fs::write(&path, format!("#!/bin/sh\n{}", text.replace("@/", &format!("{}/", self.folder.path().display()))))
+        let path = self.path(name).display().to_string();
+        let text = format!("#!/bin/sh\n{}", text.replace("@/", &format!("{}/", self.folder.path().display())));
+        let mut writer = Command::new("sh")
+            .args(["-euc", "cat >\"$0\"; chmod 755 \"$0\"", &path])
+            .stdin(Stdio::piped())
+            .spawn()
             .unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path.display().to_string()
+        writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
+        path
     }
 
     pub(crate) fn provider(&self) -> Result<Box<dyn Provider>, Trouble> {

@@ -1,7 +1,7 @@
 //! What the desk knows and writes about boxes on the tailnet. Nothing here asks the provider: that takes seconds, and
 //! everybody would wait.
 
-use super::{Answer, Caller, Desk, Seen, Verdict, no_such};
+use super::{Answer, Caller, Desk, MOST_KEYS, Seen, Verdict, no_such};
 use crate::broker::ledger::Ledger;
 use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
 use crate::settings::TailnetSettings;
@@ -83,6 +83,13 @@ impl Desk {
                 Ok(Ok(Answer::Login(Box::new(facts))))
             }
             LoginRequest::Given { row } | LoginRequest::Noted { row } => {
+                let is_key = matches!(request, LoginRequest::Given { .. }) && caller.uid != 0;
+                if is_key && ledger.keys_since(caller.uid, seen.now - 86_400)? >= MOST_KEYS {
+                    let refused = Refused::new(Why::TooMany, format!("you had {MOST_KEYS} tailnet keys in a day"));
+                    return Ok(Err(
+                        refused.hint("try again tomorrow; a box that asks at every start has lost its volume")
+                    ));
+                }
                 // Destroyed meanwhile: what was just made for it is to go as well.
                 let held = ledger.holder(&row.name)?.is_some_and(|h| h.uid == caller.uid);
                 if held {

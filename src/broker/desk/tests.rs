@@ -168,6 +168,24 @@ fn an_answer_that_is_late_is_nobody_elses() {
     assert_eq!(why(host.ask(ALICE, &Request::Login(LoginRequest::Facts { name: "abc".to_owned() }))), Why::NoSuchBox);
 }
 
+/// A provider counts requests of all owners together.
+#[test]
+fn nobody_takes_all_keys() {
+    let mut host = Host::new(TAILNET);
+    host.reserve(ALICE, "abc").unwrap();
+    host.reserve(BOB, "other").unwrap();
+    let given = |uid, name| Request::Login(LoginRequest::Given { row: device(uid, name, None) });
+    for _ in 0..MOST_KEYS {
+        host.ask(ALICE, &given(ALICE, "abc")).unwrap();
+    }
+    assert_eq!(why(host.ask(ALICE, &given(ALICE, "abc"))), Why::TooMany);
+    host.ask(BOB, &given(BOB, "other")).unwrap();
+    // Everything else is as before.
+    host.reserve(ALICE, "more").unwrap();
+    host.now += 86_401;
+    host.ask(ALICE, &given(ALICE, "abc")).unwrap();
+}
+
 #[test]
 fn nobody_fills_the_trail() {
     let mut host = Host::new("");

@@ -90,6 +90,7 @@ impl Giver {
         let trouble = match outcome {
             Ok(Ok(key)) => return key,
             Ok(Err(Stopped::Refused)) => return None,
+            Ok(Err(Stopped::Not(why))) => TroubleRow { text: why.message, hint: why.hint },
             Ok(Err(Stopped::Trouble(trouble))) => TroubleRow { text: trouble.to_string(), hint: trouble.hint() },
             Ok(Err(Stopped::Clash(device))) => TroubleRow {
                 text: format!("the tailnet has a device called {name} already, and it is not this box's"),
@@ -154,7 +155,7 @@ impl Giver {
         device: Option<&Device>,
         provider: &dyn Provider,
     ) -> Result<AuthKey, Stopped> {
-        self.ask(caller, LoginRequest::Given { row: row(&facts, device) }).map_err(|_| Stopped::Refused)?;
+        self.ask(caller, LoginRequest::Given { row: row(&facts, device) }).map_err(Stopped::Not)?;
         let key = provider.key(&Wanted { user: &facts.user, name: &facts.name, tags: &facts.tags });
         self.lists.changed();
         if key.is_err() {
@@ -223,7 +224,10 @@ impl Giver {
 }
 
 enum Stopped {
+    /// It is not theirs.
     Refused,
+    /// They had enough.
+    Not(Refused),
     Clash(Device),
     Trouble(Trouble),
 }
