@@ -61,17 +61,22 @@ impl fmt::Debug for AuthKey {
 const SECRET: usize = 40;
 
 /// Text from outside, fit to be shown and logged: none of those secrets in it nor anything that looks like a key, no
-/// control characters, and not long.
+/// invisible characters, and not long.
 pub(super) fn shown(text: &str, secrets: &[&str]) -> String {
     let text = secrets.iter().filter(|s| !s.is_empty()).fold(text.to_owned(), |text, s| text.replace(s, HIDDEN));
     let mut words = Vec::new();
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
+    for word in text.split(|c: char| c.is_whitespace() || !is_visible(c)).filter(|w| !w.is_empty()) {
         words.push(if is_secret(word) { HIDDEN } else { word });
     }
     words.join(" ").chars().take(300).collect()
 }
 
 const HIDDEN: &str = "(…)";
+
+/// Neither a control character nor one that changes how others look, such as U+202E.
+fn is_visible(c: char) -> bool {
+    matches!(c, '"' | '\'' | '\\') || c.escape_debug().count() == 1
+}
 
 fn is_secret(word: &str) -> bool {
     let longest = |is_part: fn(char) -> bool| word.split(|c| !is_part(c)).map(str::len).max().unwrap_or(0);
@@ -154,9 +159,11 @@ mod tests {
         }
 
         #[test]
-        fn what_is_shown_is_fit_to_be(text in "\\PC{0,400}|[\\x00-\\x7f]{0,400}") {
+        fn what_is_shown_is_fit_to_be(text in "[a\u{202e}\u{2066}\u{200b}\u{feff}]{0,9}|\\PC{0,400}|[\\x00-\\x7f]{0,400}") {
             let text = shown(&text, &[]);
             prop_assert!(text.chars().count() <= 300 && !text.contains(char::is_control));
+            // Nor what turns the rest of a line around.
+            prop_assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}']), "{:?}", text);
         }
 
         #[test]

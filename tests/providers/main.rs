@@ -10,4 +10,5 @@ mod names;
 mod onepassword;
 mod server;
 mod tailscale;
+mod tailscale_devices;
 mod world;
