@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::AtWork;
 use super::lists::Lists;
 use crate::broker::desk::login::{LoginFacts, LoginRequest};
 use crate::broker::desk::{Answer, Caller, Request};
@@ -21,7 +22,9 @@ use crate::tailnet::{self, AuthKey, Credentials, Provider, Trouble, Wanted};
 use crate::wire::{OnTailnet, Refused, Why};
 
 /// A start of a box waits no longer: waiting would eat the unit's own time.
-const START_WAITS: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(10) };
+const START_WAITS: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(10) };
+
+const LATER: &str = "it is tried again at the next start; `devbox-ctl restart NAME` tries now";
 
 #[derive(Debug)]
 pub(in crate::broker) struct Giver {
@@ -31,6 +34,8 @@ pub(in crate::broker) struct Giver {
     lists: Lists,
     /// Boxes of one owner one after the other: two keys for one box would be two devices.
     owners: Mutex<HashMap<u32, Arc<Mutex<()>>>>,
+    /// Keys that are being made, whether somebody still waits or not.
+    making: Arc<AtWork>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -44,7 +49,14 @@ fn identity(settings: &TailnetSettings) -> String {
 
 impl Giver {
     pub(in crate::broker) fn new(queue: Arc<Queue>, credentials: Credentials) -> Self {
-        Self { queue, credentials, provider: Mutex::default(), lists: Lists::default(), owners: Mutex::default() }
+        Self {
+            queue,
+            credentials,
+            provider: Mutex::default(),
+            lists: Lists::default(),
+            owners: Mutex::default(),
+            making: Arc::default(),
+        }
     }
 
     #[cfg(test)]
@@ -67,21 +79,27 @@ impl Giver {
         json!({ "name": name.as_str(), "server": settings.url, "ca": ca }).to_string()
     }
 
-    /// A key for a box, unless it needs none. `place` is held for as long as something is done for it, which may be longer
-    /// than is waited for: otherwise a provider that is slow would have more and more of our threads.
+    /// A key for a box, unless it needs none. `working` is held for as long as something is done for it, which may be
+    /// longer than is waited for.
     pub(in crate::broker) fn key(
         self: &Arc<Self>,
         caller: &Caller,
         name: &BoxName,
         need: Need,
-        place: impl Send + 'static,
+        working: impl Send + 'static,
     ) -> Option<AuthKey> {
         let (said, made) = mpsc::sync_channel(1);
         let (maker, who, wanted) = (Arc::clone(self), caller.clone(), name.clone());
+        // Otherwise a provider that is slow would have more and more of our threads.
+        let Some(place) = self.making.take_now(caller.uid) else {
+            let text = "the provider of tailnet keys is slow, and has too many requests already".to_owned();
+            self.troubled(caller, name, TroubleRow { text, hint: LATER.to_owned() });
+            return None;
+        };
         let spawned = std::thread::Builder::new().name("key".to_owned()).spawn(move || {
             // Taken by nobody, it was too late: it ends by itself.
             let _ = said.send(maker.make(&who, &wanted, need));
-            drop(place);
+            drop((place, working));
         });
         let outcome = match spawned {
             Ok(_) => made.recv_timeout(START_WAITS),
@@ -101,12 +119,16 @@ impl Giver {
             },
             Err(_) => TroubleRow {
                 text: format!("the provider of tailnet keys has not answered in {} seconds", START_WAITS.as_secs()),
-                hint: "it is tried again at the next start; `devbox-ctl restart NAME` tries now".to_owned(),
+                hint: LATER.to_owned(),
             },
         };
+        self.troubled(caller, name, trouble);
+        None
+    }
+
+    fn troubled(&self, caller: &Caller, name: &BoxName, trouble: TroubleRow) {
         eprintln!("no key for {name} of uid {}: {}", caller.uid, trouble.text);
         let _ = self.ask(caller, LoginRequest::Trouble { name: name.to_string(), trouble });
-        None
     }
 
     fn make(&self, caller: &Caller, name: &BoxName, need: Need) -> Result<Option<AuthKey>, Stopped> {

@@ -136,7 +136,8 @@ pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Act
             let Some(place) = at_work.take(peer.uid()) else { continue };
             let giver = Arc::clone(&giver);
             let answer = move || {
-                answer(&connection, peer.uid(), peer.pid(), &giver, (place, working));
+                answer(&connection, peer.uid(), peer.pid(), &giver, working);
+                drop(place);
             };
             // No thread to be had: as if it had too many.
             let _ = std::thread::Builder::new().name("login".to_owned()).spawn(answer);
@@ -145,14 +146,14 @@ pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Act
     Ok(Serving(ours))
 }
 
-fn answer(mut connection: &UnixStream, uid: u32, pid: i32, giver: &Arc<Giver>, place: (Place, Working)) {
+fn answer(mut connection: &UnixStream, uid: u32, pid: i32, giver: &Arc<Giver>, working: Working) {
     let address = connection.peer_addr().ok();
     let Some(asked) = address.as_ref().and_then(SocketAddr::as_abstract_name).and_then(asked) else { return };
     let caller = Caller { uid, pid: pid.unsigned_abs(), program: "systemd".to_owned(), authorized: false };
     let _ = connection.set_write_timeout(Some(WRITE));
     let _ = match asked.id {
         Id::Login => connection.write_all(giver.login(&caller, &asked.name).as_bytes()),
-        Id::Key(need) => match giver.key(&caller, &asked.name, need, place) {
+        Id::Key(need) => match giver.key(&caller, &asked.name, need, working) {
             Some(key) => connection.write_all(key.expose().as_bytes()),
             None => Ok(()),
         },

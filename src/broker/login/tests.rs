@@ -161,31 +161,33 @@ fn anothers_box_is_nobodys() {
     assert_eq!(world.tailnet.log(), ["key abc", "remove 1", "key abc"]);
 }
 
-/// Otherwise a provider that is slow would have all our threads.
+/// A provider that is slow has some of our threads, and not all.
 #[test]
-fn a_place_is_taken_for_as_long_as_somebody_works() {
+fn keys_that_nobody_waits_for_are_counted() {
     let world = World::new();
     world.reserve(ALICE, "abc");
-    world.tailnet.held.store(99, Ordering::SeqCst);
-    let at_work = Arc::new(AtWork::default());
-    let abc = "abc".parse().unwrap();
+    world.reserve(MALLORY, "other");
+    world.tailnet.held.store(1, Ordering::SeqCst);
+    let (working, abc) = (Arc::new(()), "abc".parse().unwrap());
+    let key = |working| world.giver.key(&caller(ALICE), &abc, Need::Start, working).is_some();
     std::thread::scope(|scope| {
         for _ in 0..MOST_OF_ONE {
-            let place = at_work.take(ALICE).unwrap();
-            scope.spawn(|| assert!(world.giver.key(&caller(ALICE), &abc, Need::Start, place).is_none()));
+            let working = Arc::clone(&working);
+            scope.spawn(|| assert!(!key(working)));
         }
     });
-    // Nobody waits any more, and the provider has not answered.
-    assert!(at_work.take_now(ALICE).is_none());
-    assert!(at_work.take_now(MALLORY).is_some());
-    let facts = world.giver.state(&caller(ALICE), &abc).unwrap();
-    assert!(facts.trouble.contains("has not answered"), "{facts:?}");
+    // Nobody waits any more, and the provider has not answered: devboxd has work to do.
+    assert_eq!(Arc::strong_count(&working), 1 + MOST_OF_ONE);
+    assert!(!key(Arc::clone(&working)));
+    assert!(world.giver.state(&caller(ALICE), &abc).unwrap().trouble.contains("too many"));
+    assert!(world.key(MALLORY, "other", Need::Start));
     world.tailnet.open.store(true, Ordering::SeqCst);
     let until = Instant::now() + Duration::from_secs(5);
-    while at_work.take_now(ALICE).is_none() {
+    while Arc::strong_count(&working) > 1 {
         assert!(Instant::now() < until, "a place is lost");
         std::thread::sleep(Duration::from_millis(10));
     }
+    assert_eq!(world.tailnet.log(), ["key abc", "key other"]);
 }
 
 /// What is tidied was looked up before; meanwhile its owner makes another of that name.
