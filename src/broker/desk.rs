@@ -21,6 +21,8 @@ use login::{LoginFacts, LoginRequest};
 pub(super) const RESERVED_FOR: i64 = 600;
 /// Calls that leave a line in the audit trail, a day and a caller; so nobody can fill the disk with them.
 pub(super) const MOST_CALLS: u32 = 3000;
+/// Keys, a day and an owner: what a provider counts, it counts of all owners together.
+pub(super) const MOST_KEYS: u32 = 200;
 /// Boxes in one report.
 const MOST_REPORTED: usize = 1000;
 

@@ -142,8 +142,15 @@ impl Ledger<'_> {
             .map(drop)
     }
 
-    /// Ends reservations whose time is over; how many.
+    /// Ends reservations whose time is over; how many. A key may have been given for one: what came of it goes too, and is
+    /// not the next holder's.
     pub(super) fn expire(&self, now: i64) -> rusqlite::Result<usize> {
+        let names: Vec<String> = self
+            .0
+            .prepare_cached("SELECT name FROM boxes WHERE expires <= ?1")?
+            .query_map([now], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        names.iter().try_for_each(|name| self.depart(name, now))?;
         self.0.prepare_cached("DELETE FROM boxes WHERE expires <= ?1")?.execute([now])
     }
 
@@ -159,6 +166,15 @@ impl Ledger<'_> {
     pub(super) fn calls_since(&self, uid: u32, then: i64) -> rusqlite::Result<u32> {
         self.0
             .prepare_cached("SELECT count(*) FROM audit WHERE uid = ?1 AND at > ?2")?
+            .query_row(params![uid, then], |row| row.get(0))
+    }
+
+    /// How many keys a caller was given since then.
+    pub(super) fn keys_since(&self, uid: u32, then: i64) -> rusqlite::Result<u32> {
+        self.0
+            .prepare_cached(
+                "SELECT count(*) FROM audit WHERE uid = ?1 AND at > ?2 AND verb = 'key' AND outcome = 'allowed'",
+            )?
             .query_row(params![uid, then], |row| row.get(0))
     }
 

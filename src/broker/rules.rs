@@ -12,6 +12,7 @@ use sd_notify::NotifyState;
 use super::ledger::Ledger;
 use crate::host::{SettingsProblem, settings_files};
 use crate::settings::{Provider, Settings};
+use crate::tailnet::tags_of;
 use crate::wire::{Refused, Why};
 
 /// What the files looked like when they were read.
@@ -168,12 +169,11 @@ pub(super) fn taggable(user: &str, settings: &Settings) -> Result<(), Refused> {
     if tailnet.provider == Provider::None || !tailnet.tags.iter().any(|t| t.contains("{username}")) {
         return Ok(());
     }
-    let fits = user.starts_with(|c: char| c.is_ascii_lowercase())
-        && user.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if fits {
-        return Ok(());
-    }
+    let why = match tags_of(&tailnet.tags, user) {
+        Ok(_) => return Ok(()),
+        Err(why) => why.to_string(),
+    };
     Err(Refused::new(Why::NotAllowed, format!("the user name {user} cannot be part of a tailnet tag"))
-        .fact("a tag has lowercase letters, digits and hyphens, and begins with a letter")
+        .fact(why)
         .hint("an administrator can take {username} out of [tailnet] tags"))
 }

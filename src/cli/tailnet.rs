@@ -32,7 +32,9 @@ pub(super) fn rotate(args: &RotateArgs, out: Output) -> Result<(), Failure> {
     if broker.tailnet(&name)?.state == "none" {
         return Err(none(&name));
     }
-    hand_in(&podman, &name, KEY_ROTATED, &broker)?;
+    // One that has lost its login would become a second device beside the one that it was.
+    let lost = says(&Systemd::connect(&account)?, &name)? == Said::WantsKey;
+    hand_in(&podman, &name, if lost { KEY_ANEW } else { KEY_ROTATED }, &broker)?;
     let stands = broker.tailnet(&name)?;
     drop(spinner);
     if !is_on(&stands) {

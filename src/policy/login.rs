@@ -93,6 +93,8 @@ fn same(some: &[String], others: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn device(id: &str, hostname: &str, tags: &[&str], expired: bool) -> Device {
@@ -151,6 +153,155 @@ mod tests {
             [(None, Need::Start), (None, Need::Lost), (Some(&given), Need::Lost), (Some(&given), Need::Rotate)]
         {
             assert!(!on(known, need), "{known:?} {need:?}");
+        }
+    }
+
+    /// A box, what the ledger has of it, and a tailnet with devices of others on it.
+    #[derive(Debug, Default)]
+    struct World {
+        devices: Vec<Device>,
+        made: u32,
+        known: Option<Enrolled>,
+        /// What the box itself is logged in as.
+        login: Option<String>,
+        /// All that it ever was.
+        ours: Vec<String>,
+    }
+
+    #[derive(Debug, Clone)]
+    enum Move {
+        /// `arrives`: the key reaches the box, and the box the tailnet.
+        Ask {
+            need: Need,
+            arrives: bool,
+            lists: bool,
+        },
+        LosesLogin,
+        /// What administrators and other people do on the tailnet.
+        Expire(usize),
+        Delete(usize),
+        Rename(usize),
+        Join {
+            name: &'static str,
+            tags: &'static [&'static str],
+        },
+        OtherServer,
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let need = prop_oneof![Just(Need::Start), Just(Need::Lost), Just(Need::Rotate)];
+        let other = prop_oneof![
+            // A phone, another owner's box, and another box of this one's.
+            Just(("abc", &[][..])),
+            Just(("abc", &["tag:devcontainer", "tag:bob-container"][..])),
+            Just(("def", &OURS[..])),
+            Just(("abc-1", &OURS[..])),
+        ];
+        let one = prop_oneof![
+            6 => (need, prop::bool::weighted(0.8), prop::bool::weighted(0.9))
+                .prop_map(|(need, arrives, lists)| Move::Ask { need, arrives, lists }),
+            2 => Just(Move::LosesLogin),
+            1 => (0..6_usize).prop_map(Move::Expire),
+            1 => (0..6_usize).prop_map(Move::Delete),
+            1 => (0..6_usize).prop_map(Move::Rename),
+            1 => other.prop_map(|(name, tags)| Move::Join { name, tags }),
+            1 => Just(Move::OtherServer),
+        ];
+        prop::collection::vec(one, 0..30)
+    }
+
+    impl World {
+        /// As a control server does: a name that is taken gets a number.
+        fn join(&mut self, name: &str, tags: &[&str]) -> String {
+            self.made += 1;
+            let id = self.made.to_string();
+            let taken = |name: &str| self.devices.iter().any(|d| d.hostname == name);
+            let free = (1..99).map(|n| format!("{name}-{n}")).find(|name| !taken(name));
+            let hostname = if taken(name) { free.unwrap() } else { name.to_owned() };
+            self.devices.push(device(&id, &hostname, tags, false));
+            id
+        }
+
+        /// As the broker does what was decided.
+        fn ask(&mut self, mut need: Need, arrives: bool, lists: bool) -> Result<(), TestCaseError> {
+            // A box without a login says so once it runs, and one with a login never does.
+            let here = self.login.as_ref().is_some_and(|id| self.devices.iter().any(|d| d.id == *id));
+            need = if here && need == Need::Lost { Need::Start } else { need };
+            // At its start it could not say so; of an expired device it is believed that its box still has the login.
+            let has_expired = self.devices.iter().any(|d| d.expired && self.ours.contains(&d.id));
+            if !here && (need == Need::Rotate || has_expired) {
+                need = Need::Lost;
+            }
+            if !lists {
+                // A provider that fails decides nothing.
+                return Ok(());
+            }
+            let device = match decide("abc", &OURS.map(str::to_owned), self.known.as_ref(), Some(&self.devices), need) {
+                Decision::Clash(other) => {
+                    prop_assert!(Some(&other.id) != self.login.as_ref() || other.hostname != "abc");
+                    return Ok(());
+                }
+                Decision::On(device) => {
+                    if let Some(device) = device {
+                        prop_assert!(self.ours.contains(&device.id), "{:?} is taken for ours", device);
+                        self.known = Some(enrolled(Some(&device.id)));
+                    }
+                    return Ok(());
+                }
+                Decision::KeyInPlaceOf(id) => {
+                    prop_assert!(self.ours.contains(&id), "{} is removed", id);
+                    prop_assert!(self.login.as_ref() != Some(&id) || !here, "a box that is on is taken off");
+                    self.devices.retain(|d| d.id != id);
+                    None
+                }
+                Decision::Key(device) => device,
+            };
+            self.known = Some(enrolled(device.as_ref().map(|d| d.id.as_str())));
+            if !arrives {
+                return Ok(());
+            }
+            if here {
+                let login = self.login.as_ref();
+                self.devices.iter_mut().filter(|d| Some(&d.id) == login).for_each(|d| d.expired = false);
+            } else {
+                let id = self.join("abc", &OURS);
+                self.ours.push(id.clone());
+                self.login = Some(id);
+            }
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// And nobody else's is taken off the tailnet.
+        #[test]
+        fn a_box_is_never_two_devices(moves in moves()) {
+            let mut world = World::default();
+            for step in moves {
+                match step {
+                    Move::Ask { need, arrives, lists } => world.ask(need, arrives, lists)?,
+                    Move::LosesLogin => world.login = None,
+                    Move::Expire(n) => world.devices.iter_mut().skip(n).take(1).for_each(|d| d.expired = true),
+                    Move::Delete(n) => {
+                        if n < world.devices.len() {
+                            world.devices.remove(n);
+                        }
+                    }
+                    // A device that nobody has seen yet is known by its name alone: renamed before, it is not found.
+                    Move::Rename(_) if world.known.as_ref().is_some_and(|k| k.device.is_none()) => {}
+                    Move::Rename(n) => world.devices.iter_mut().skip(n).take(1).for_each(|d| d.hostname += "x"),
+                    Move::Join { name, tags } => drop(world.join(name, tags)),
+                    Move::OtherServer => {
+                        // Nothing of the old one is there, and its ids are others'.
+                        let known = world.known.map(|k| Enrolled { is_here: false, ..k });
+                        world = World { known, ..World::default() };
+                    }
+                }
+                let live = world.devices.iter().filter(|d| world.ours.contains(&d.id) && !d.expired).count();
+                prop_assert!(live <= 1, "{:?}", world);
+            }
         }
     }
 }

@@ -140,6 +140,9 @@ impl Fragment {
         let tailnet = &mut settings.tailnet;
         tailnet.url = self.tailnet.url;
         tailnet.credential = self.tailnet.credential;
+        if let Some(path) = self.tailnet.path.as_ref().filter(|path| !path.starts_with('/')) {
+            return Err(fail(format!("[tailnet] path: {path:?} does not begin with /")));
+        }
         tailnet.path = self.tailnet.path;
         tailnet.ca = self.tailnet.ca;
         if let Some(provider) = self.tailnet.provider {
@@ -149,8 +152,14 @@ impl Fragment {
             tailnet.op_vault = vault;
         }
         if let Some(tags) = self.tailnet.tags {
-            if let Some(tag) = tags.iter().find(|t| !t.starts_with("tag:")) {
-                return Err(fail(format!("[tailnet] tags: {tag:?} does not begin with `tag:`")));
+            // One that cannot be would keep every box off the tailnet.
+            if let Some(tag) = tags.iter().find(|t| !is_tag(t)) {
+                return Err(fail(format!(
+                    "[tailnet] tags: {tag:?} is no tag: after `tag:` it has lowercase letters, digits, hyphens and {{username}}, and begins with a letter"
+                )));
+            }
+            if let Some((_, tag)) = tags.iter().enumerate().find(|(n, tag)| tags[..*n].contains(tag)) {
+                return Err(fail(format!("[tailnet] tags: {tag:?} is there twice")));
             }
             // Of two such patterns, one user's tag could be another's.
             if tags.iter().filter(|t| t.contains("{username}")).count() > 1 {
@@ -208,6 +217,15 @@ impl Owner {
         }
         Ok(merged)
     }
+}
+
+/// Whether a pattern is a tag with a user's name in it that can be.
+fn is_tag(pattern: &str) -> bool {
+    let tag = pattern.replace("{username}", "a");
+    tag.strip_prefix("tag:").is_some_and(|name| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    })
 }
 
 /// Processors of a host or an owner, in thousandths; unlike a box's they may be more than 64.

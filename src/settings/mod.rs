@@ -240,6 +240,11 @@ mod tests {
             "[defaults]\nmemory = \"32G\"\n",
             "[users.al]\nmax_cpu = 1\n",
             "[tailnet]\nprovider = \"command\"\ncommand = [\"/home/x/key\"]\n",
+            "[tailnet]\ntags = [\"tag:Dev_Box\"]\n",
+            "[tailnet]\ntags = [\"tag:\"]\n",
+            "[tailnet]\ntags = [\"tag:{user}\"]\n",
+            "[tailnet]\ntags = [\"tag:a\", \"tag:a\"]\n",
+            "[tailnet]\nprovider = \"file\"\npath = \"keys/{username}\"\n",
         ] {
             assert!(read(contradiction).is_err(), "{contradiction}");
         }

@@ -1,89 +1,65 @@
-//! Programs that print a key: 1Password's `op`, and whatever an administrator put under /etc.
+//! Whatever program an administrator put under /etc: its arguments are the owner and the box, its output is the key.
 
-use std::path::{Component, Path};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-use duct::cmd;
-
-use super::authkey::shown;
+use super::program::{Program, run};
 use super::trouble::{Doing, Mend, Trouble};
-use super::{AuthKey, Device, PATIENCE, Provider, Wanted};
-
-/// More than any key is long, and little enough to be read into memory.
-const LONGEST: usize = 4096;
+use super::{AuthKey, Device, Places, Provider, Wanted, plain};
 
 #[derive(Debug)]
 pub(super) struct Command {
     argv: Vec<String>,
     url: Option<String>,
-}
-
-/// How a program ended.
-pub(super) struct Ran {
-    pub(super) good: bool,
-    pub(super) out: String,
-    /// Fit to be shown.
-    pub(super) err: String,
-}
-
-/// Runs a program with nothing of our environment but what is given, and ends it when it takes too long.
-pub(super) fn run(argv: &[&str], variables: &[(&str, &str)], until: Instant) -> Result<Ran, Trouble> {
-    let program = argv.first().copied().unwrap_or_default();
-    let trouble = |why: String| {
-        Trouble::new(Doing::ReadingKey, why)
-            .mend(Mend::Administrator(format!("run {program} by hand as devboxd's user")))
-    };
-    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let environment = [("PATH", path), ("LC_ALL", "C.UTF-8")].into_iter().chain(variables.iter().copied());
-    let child = cmd(program, &argv[1..])
-        .full_env(environment)
-        .dir("/")
-        .stdin_null()
-        .stdout_capture()
-        .stderr_capture()
-        .unchecked()
-        .start()
-        .map_err(|e| trouble(format!("{program} cannot be run: {e}")))?;
-    match child.wait_deadline(until) {
-        Ok(Some(output)) => {
-            let out = &output.stdout[..output.stdout.len().min(LONGEST)];
-            Ok(Ran {
-                good: output.status.success(),
-                out: String::from_utf8_lossy(out).into_owned(),
-                err: shown(&String::from_utf8_lossy(&output.stderr)),
-            })
-        }
-        Ok(None) => {
-            let _ = child.kill();
-            // Killed, it is still there until it is waited for.
-            let _ = child.wait();
-            Err(trouble(format!("{program} has not answered in {} seconds", PATIENCE.as_secs())))
-        }
-        Err(e) => Err(trouble(format!("{program}: {e}"))),
-    }
+    places: Places,
 }
 
 impl Command {
-    pub(super) fn new(argv: &[String], url: Option<&str>) -> Result<Self, Trouble> {
+    pub(super) fn new(argv: &[String], url: Option<&str>, places: &Places) -> Result<Self, Trouble> {
         let program = argv.first().ok_or_else(|| Trouble::settings("[tailnet] command is not set"))?;
         // The settings are checked for this too: what a tenant could write must not run as the broker.
         let path = Path::new(program);
-        if !path.starts_with("/etc") || path.components().any(|c| matches!(c, Component::ParentDir)) {
+        if !path.starts_with(&places.commands) || path.components().any(|c| matches!(c, Component::ParentDir)) {
             return Err(Trouble::settings("[tailnet] command: only a program below /etc is run"));
         }
-        Ok(Self { argv: argv.to_vec(), url: url.map(str::to_owned) })
+        Ok(Self { argv: argv.to_vec(), url: url.map(str::to_owned), places: places.clone() })
+    }
+
+    /// The program without links, if nobody but root could have put it there.
+    fn program(&self) -> Result<PathBuf, Trouble> {
+        let name = self.argv.first().map(String::as_str).unwrap_or_default();
+        let refused = |why: String| {
+            let what = format!("make {name} a file, and it and its folders root's, writable by nobody else");
+            Trouble::new(Doing::Settings, why).mend(Mend::Administrator(what))
+        };
+        let found = |path: &Path| path.canonicalize().map_err(|e| refused(format!("{}: {e}", path.display())));
+        let (folder, program) = (found(&self.places.commands)?, found(Path::new(name))?);
+        if !program.starts_with(&folder) {
+            return Err(refused(format!("{name} leads to {}, which is not below /etc", program.display())));
+        }
+        for path in program.ancestors().take_while(|path| path.starts_with(&folder)) {
+            let meta = path.metadata().map_err(|e| refused(format!("{}: {e}", path.display())))?;
+            if meta.uid() != self.places.owner || meta.mode() & 0o022 != 0 {
+                return Err(refused(format!("{} can be written by others than root", path.display())));
+            }
+        }
+        Ok(program)
     }
 }
 
 impl Provider for Command {
     fn key(&self, wanted: &Wanted<'_>) -> Result<AuthKey, Trouble> {
-        let mut argv: Vec<&str> = self.argv.iter().map(String::as_str).collect();
-        argv.extend([wanted.user, wanted.name.as_str()]);
-        let ran = run(&argv, &[], Instant::now() + PATIENCE)?;
+        let program = self.program()?.display().to_string();
+        let mut argv = vec![program.as_str()];
+        argv.extend(self.argv.iter().skip(1).map(String::as_str));
+        argv.extend([plain(wanted.user)?, wanted.name.as_str()]);
+        let called = Program { argv: &argv, path: &self.places.path, variables: &[], secrets: &[] };
+        let ran = run(&called, self.places.patience, Instant::now() + self.places.patience)?;
         if ran.good {
             return AuthKey::parse(&ran.out);
         }
-        Err(Trouble::new(Doing::ReadingKey, format!("{} failed: {}", argv[0], ran.err))
+        Err(Trouble::new(Doing::ReadingKey, format!("{program} failed: {}", ran.err))
             .mend(Mend::Administrator(format!("run `{}` as devboxd's user", self.argv.join(" ")))))
     }
 

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::http::{Client, Sent};
+use super::http::{Client, Sent, hostname, lenient, lenient_list, part};
 use super::trouble::{Doing, Trouble};
 use super::{AuthKey, Device, KEY_LIVES, Provider, Wanted};
 
@@ -51,13 +51,15 @@ struct Nodes {
 #[serde(rename_all = "camelCase")]
 struct Node {
     id: String,
+    #[serde(default, deserialize_with = "lenient")]
     given_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_list")]
     ip_addresses: Vec<std::net::IpAddr>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_list")]
     tags: Vec<String>,
+    #[serde(default, deserialize_with = "lenient")]
     expiry: Option<jiff::Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     online: bool,
 }
 
@@ -101,19 +103,21 @@ impl Provider for Headscale {
         let listed: Option<Nodes> =
             self.client.ask(Doing::Listing, "GET", "/api/v1/node", Some(&self.key), &Sent::Nothing)?;
         let now = jiff::Timestamp::now();
-        let device = |n: Node| Device {
-            expired: n.expiry.is_some_and(|at| at <= now && at > jiff::Timestamp::UNIX_EPOCH),
-            id: n.id,
-            hostname: n.given_name,
-            addresses: n.ip_addresses,
-            tags: n.tags,
-            online: Some(n.online),
+        let device = |n: Node| {
+            Ok(Device {
+                expired: n.expiry.is_some_and(|at| at <= now && at > jiff::Timestamp::UNIX_EPOCH),
+                id: part(Doing::Listing, &n.id)?.to_owned(),
+                hostname: hostname(&n.given_name),
+                addresses: n.ip_addresses,
+                tags: n.tags,
+                online: Some(n.online),
+            })
         };
-        Ok(listed.map(|l| l.nodes.into_iter().map(device).collect()))
+        listed.map(|l| l.nodes.into_iter().map(device).collect()).transpose()
     }
 
     fn remove(&self, id: &str) -> Result<(), Trouble> {
-        let path = format!("/api/v1/node/{id}");
+        let path = format!("/api/v1/node/{}", part(Doing::Removing, id)?);
         let _: Option<serde_json::Value> =
             self.client.ask(Doing::Removing, "DELETE", &path, Some(&self.key), &Sent::Nothing)?;
         Ok(())
@@ -122,7 +126,7 @@ impl Provider for Headscale {
     /// A tagged node that logs in anew keeps the expiry that it has (0.28).
     fn renew(&self, id: &str) -> Result<(), Trouble> {
         // The year 1 stands for never.
-        let path = format!("/api/v1/node/{id}/expire?expiry=0001-01-01T00:00:00Z");
+        let path = format!("/api/v1/node/{}/expire?expiry=0001-01-01T00:00:00Z", part(Doing::Making, id)?);
         let _: Option<serde_json::Value> =
             self.client.ask(Doing::Making, "POST", &path, Some(&self.key), &Sent::Nothing)?;
         Ok(())

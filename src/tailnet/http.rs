@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
@@ -28,28 +30,32 @@ pub(super) struct Client {
 /// What is sent along with a request.
 pub(super) enum Sent<'a> {
     Nothing,
-    Json(&'a serde_json::Value),
+    Json(&'a Value),
     Form(&'a [(&'a str, &'a str)]),
 }
 
 impl Client {
     /// `ca`: a file of certificates that are trusted beside the system's.
-    pub(super) fn new(base: &str, ca: Option<&str>) -> Result<Self, Trouble> {
-        if !base.starts_with("https://") && !base.starts_with("http://") {
-            return Err(Trouble::settings("[tailnet] url does not begin with https://"));
+    pub(super) fn new(base: &str, ca: Option<&str>, patience: Duration) -> Result<Self, Trouble> {
+        if !is_url(base) {
+            return Err(Trouble::settings("[tailnet] url is not https://HOST, with no user name in it"));
         }
         let mut roots = Vec::new();
         for file in TRUSTED.into_iter().filter(|f| std::path::Path::new(f).exists()).take(1).chain(ca) {
             let pem = fs::read(file).map_err(|e| Trouble::settings(&format!("{file}: {e}")))?;
+            let before = roots.len();
             roots.extend(parse_pem(&pem).filter_map(Result::ok).filter_map(|item| match item {
                 PemItem::Certificate(certificate) => Some(certificate),
                 _ => None::<Certificate<'static>>,
             }));
+            if roots.len() == before {
+                return Err(Trouble::settings(&format!("{file} has no certificate in it")));
+            }
         }
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
         let agent = Agent::config_builder()
             .tls_config(tls)
-            .timeout_global(Some(super::PATIENCE))
+            .timeout_global(Some(patience))
             .http_status_as_error(false)
             // A redirect would take the token to wherever it points.
             .max_redirects(0)
@@ -67,6 +73,11 @@ impl Client {
         token: Option<&SecretString>,
         sent: &Sent<'_>,
     ) -> Result<Option<T>, Trouble> {
+        // Whatever the answer repeats of them.
+        let mut secrets: Vec<&str> = token.iter().map(|token| token.expose_secret()).collect();
+        if let Sent::Form(pairs) = sent {
+            secrets.extend(pairs.iter().map(|(_, value)| *value));
+        }
         let mut answer = self.send(method, path, token, sent);
         if let Ok(response) = &answer
             && response.status() == 429
@@ -78,29 +89,38 @@ impl Client {
                 answer = self.send(method, path, token, sent);
             }
         }
-        let mut response = answer.map_err(|e| self.unreachable(&e))?;
+        let mut response = answer.map_err(|e| self.unreachable(&e, &secrets))?;
         let status = response.status().as_u16();
-        let text =
-            response.body_mut().with_config().limit(LONGEST).read_to_string().map_err(|e| self.unreachable(&e))?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(LONGEST)
+            .read_to_string()
+            .map_err(|e| self.unreachable(&e, &secrets))?;
         match status {
             200..=299 => {
                 let text = if text.trim().is_empty() { "null" } else { &text };
                 serde_json::from_str(text).map(Some).map_err(|e| {
-                    Trouble::new(doing, format!("{} gave an answer that is none: {e}", self.base))
-                        .mend(Mend::Administrator("look whether [tailnet] url is the right one".to_owned()))
+                    Trouble::new(
+                        doing,
+                        format!("{} gave an answer that is none: {}", self.base, shown(&e.to_string(), &secrets)),
+                    )
+                    .mend(Mend::Administrator("look whether [tailnet] url is the right one".to_owned()))
                 })
             }
+            300..=399 => Err(Trouble::new(doing, format!("{} says {status}: it is somewhere else", self.base))
+                .mend(Mend::Administrator("look whether [tailnet] url is the right one".to_owned()))),
             404 if doing == Doing::Removing => Ok(None),
             401 | 403 => Err(Trouble::new(
                 if doing == Doing::LoggingIn { doing } else { Doing::LoggingIn },
-                format!("{} says {status} while {doing}: {}", self.base, said(&text)),
+                format!("{} says {status} while {doing}: {}", self.base, said(&text, &secrets)),
             )
             .mend(Mend::Administrator(
                 "look whether the token is the right one, still holds, and may do that".to_owned(),
             ))),
             429 => Err(Trouble::new(doing, format!("{} says that it is asked too often", self.base))),
-            500..=599 => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text)))),
-            _ => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text))).mend(
+            500..=599 => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text, &secrets)))),
+            _ => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text, &secrets))).mend(
                 Mend::Administrator("look at [tailnet] in /etc/devbox/users.toml, its tags above all".to_owned()),
             )),
         }
@@ -128,16 +148,52 @@ impl Client {
         if body.is_empty() { self.agent.run(request.body(())?) } else { self.agent.run(request.body(body)?) }
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> Trouble {
-        Trouble::new(Doing::Reaching, format!("{}: {}", self.base, shown(&error.to_string())))
+    fn unreachable(&self, error: &ureq::Error, secrets: &[&str]) -> Trouble {
+        Trouble::new(Doing::Reaching, format!("{}: {}", self.base, shown(&error.to_string(), secrets)))
     }
 }
 
+/// Whether that is a service's address. Boxes and their owners see it: a password in it would be everybody's.
+fn is_url(text: &str) -> bool {
+    let uri: Option<ureq::http::Uri> = text.parse().ok();
+    let host = uri.as_ref().filter(|u| matches!(u.scheme_str(), Some("https" | "http")) && u.query().is_none());
+    host.and_then(|u| u.authority()).is_some_and(|a| !a.host().is_empty() && !a.as_str().contains('@'))
+}
+
+/// An id of the provider's, if it can be a part of a path: it was said by somebody else.
+pub(super) fn part(doing: Doing, id: &str) -> Result<&str, Trouble> {
+    let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    is_id.then_some(id).ok_or_else(|| {
+        Trouble::new(doing, format!("the provider's id {:?} is none", shown(id, &[])))
+            .mend(Mend::Administrator("look whether [tailnet] url is the right one".to_owned()))
+    })
+}
+
+/// A device's name, fit to be shown. What cannot be in a name is not left out: that could make it another's.
+pub(super) fn hostname(name: &str) -> String {
+    let shown = |(n, c): (usize, char)| {
+        let is_part = c.is_ascii_alphanumeric() || c == '_' || (c == '-' && n > 0);
+        if is_part { c } else { '?' }
+    };
+    name.chars().take(63).enumerate().map(shown).collect()
+}
+
+/// A field that is not as it should be is as if it were not there: one odd device is no reason to see none.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
+}
+
+/// The same for each element of a list.
+pub(super) fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
+    Ok(list.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
+}
+
 /// What an error's body says, in both APIs' forms, or its beginning.
-fn said(text: &str) -> String {
-    let message = serde_json::from_str::<serde_json::Value>(text).ok();
+fn said(text: &str, secrets: &[&str]) -> String {
+    let message = serde_json::from_str::<Value>(text).ok();
     let message = message.as_ref().and_then(|m| m.get("message")).and_then(|m| m.as_str());
-    shown(message.unwrap_or(text))
+    shown(message.unwrap_or(text), secrets)
 }
 
 /// application/x-www-form-urlencoded (WHATWG URL, 5.2).

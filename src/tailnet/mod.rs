@@ -10,6 +10,7 @@ mod file;
 mod headscale;
 mod http;
 mod onepassword;
+mod program;
 mod tags;
 mod tailscale;
 mod trouble;
@@ -28,8 +29,6 @@ use crate::spec::BoxName;
 
 /// How long a minted key may be used: longer than the slowest start, no longer than that needs.
 pub const KEY_LIVES: Duration = Duration::from_mins(10);
-/// For one request to a provider, and for one run of a program.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A box that wants to be on the tailnet.
 #[derive(Debug, Clone)]
@@ -61,32 +60,81 @@ pub trait Provider: Debug + Send + Sync {
     }
 }
 
+/// Where programs are, and for how long they and the provider are waited for; in tests it is elsewhere, and shorter.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Where `op` is looked for: no folder that a tenant could write.
+    pub path: String,
+    /// The folder that `command` is below.
+    pub commands: PathBuf,
+    /// Whose that folder and all in it has to be.
+    pub owner: u32,
+    /// For one request to a provider, and for one run of a program.
+    pub patience: Duration,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+            commands: "/etc".into(),
+            owner: 0,
+            patience: Duration::from_secs(8),
+        }
+    }
+}
+
+/// A user's name, if it can be a part of a path and an argument. Names come from wherever the host's accounts do.
+fn plain(user: &str) -> Result<&str, Trouble> {
+    let is_plain = (1..=64).contains(&user.len())
+        && !user.starts_with(['-', '.'])
+        && user.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@'));
+    if is_plain {
+        return Ok(user);
+    }
+    let mend = "give that account a name of letters, digits, hyphens, underscores and dots".to_owned();
+    Err(Trouble::new(
+        Doing::ReadingKey,
+        format!("no key can be kept under the user name {:?}", authkey::shown(user, &[])),
+    )
+    .mend(Mend::Administrator(mend)))
+}
+
 /// Where the broker's own secrets are: systemd's `$CREDENTIALS_DIRECTORY`, on a tmpfs of its own.
 #[derive(Debug, Clone)]
 pub struct Credentials(pub Option<PathBuf>);
 
 /// The provider that the settings name; none is a choice too.
 pub fn provider(settings: &TailnetSettings, credentials: &Credentials) -> Result<Option<Box<dyn Provider>>, Trouble> {
+    provider_at(settings, credentials, &Places::default())
+}
+
+/// The same, with programs from elsewhere.
+pub fn provider_at(
+    settings: &TailnetSettings,
+    credentials: &Credentials,
+    places: &Places,
+) -> Result<Option<Box<dyn Provider>>, Trouble> {
     let url = settings.url.as_deref();
     Ok(Some(match settings.provider {
         Kind::None => return Ok(None),
         Kind::Tailscale => {
-            let client = http::Client::new(url.unwrap_or(tailscale::API), settings.ca.as_deref())?;
+            let client = http::Client::new(url.unwrap_or(tailscale::API), settings.ca.as_deref(), places.patience)?;
             Box::new(tailscale::Tailscale::new(client, credentials.secret(settings)?))
         }
         Kind::Headscale => {
             let url = url.ok_or_else(|| Trouble::settings("[tailnet] url is not set, and headscale is somewhere"))?;
-            let client = http::Client::new(url, settings.ca.as_deref())?;
+            let client = http::Client::new(url, settings.ca.as_deref(), places.patience)?;
             Box::new(headscale::Headscale::new(client, url, credentials.secret(settings)?))
         }
         Kind::OnePassword => {
-            Box::new(onepassword::OnePassword::new(&settings.op_vault, credentials.secret(settings)?, url))
+            Box::new(onepassword::OnePassword::new(&settings.op_vault, credentials.secret(settings)?, url, places))
         }
         Kind::File => {
             let path = settings.path.as_deref();
             Box::new(file::File::new(path.ok_or_else(|| Trouble::settings("[tailnet] path is not set"))?, url))
         }
-        Kind::Command => Box::new(command::Command::new(&settings.command, url)?),
+        Kind::Command => Box::new(command::Command::new(&settings.command, url, places)?),
     }))
 }
 

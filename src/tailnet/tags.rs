@@ -7,10 +7,14 @@ use std::fmt;
 pub struct Tag(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} cannot be a tailnet tag: after `tag:` it has lowercase letters, digits and hyphens, and begins with a letter"
-)]
-pub struct TagError(String);
+pub enum TagError {
+    #[error(
+        "{0} cannot be a tailnet tag: after `tag:` it has lowercase letters, digits and hyphens, and begins with a letter"
+    )]
+    Odd(String),
+    #[error("{0} would be this user's tag, and is one of the tags that all boxes have")]
+    Taken(String),
+}
 
 impl Tag {
     pub fn as_str(&self) -> &str {
@@ -26,7 +30,7 @@ impl fmt::Display for Tag {
 
 /// The tags that a user's boxes get, from the administrator's patterns. An owner has no say in them.
 pub fn tags_of(patterns: &[String], user: &str) -> Result<Vec<Tag>, TagError> {
-    patterns
+    let tags: Vec<Tag> = patterns
         .iter()
         .map(|pattern| {
             let text = pattern.replace("{username}", user);
@@ -34,9 +38,14 @@ pub fn tags_of(patterns: &[String], user: &str) -> Result<Vec<Tag>, TagError> {
                 name.starts_with(|c: char| c.is_ascii_lowercase())
                     && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             });
-            if is_tag { Ok(Tag(text)) } else { Err(TagError(text)) }
+            if is_tag { Ok(Tag(text)) } else { Err(TagError::Odd(text)) }
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    // By their name alone somebody would have what another tag allows.
+    match tags.iter().enumerate().find(|(n, tag)| tags[..*n].contains(tag)) {
+        Some((_, tag)) => Err(TagError::Taken(tag.to_string())),
+        None => Ok(tags),
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +60,8 @@ mod tests {
         for user in ["a_b", "Alice", "a.b", "a b", "a,tag:admin", "ü", "$x"] {
             assert!(tags_of(&patterns, user).is_err(), "{user}");
         }
+        // A user whose name makes their tag one that means something else.
+        assert!(tags_of(&["tag:devcontainer".to_owned(), "tag:{username}".to_owned()], "devcontainer").is_err());
         // Of a tag that begins with the user's name, the name has to begin like one.
         assert!(tags_of(&["tag:{username}".to_owned()], "1a").is_err());
         assert!(tags_of(&patterns, "1a").is_err());

@@ -1,7 +1,7 @@
 //! What the desk knows and writes about boxes on the tailnet. Nothing here asks the provider: that takes seconds, and
 //! everybody would wait.
 
-use super::{Answer, Caller, Desk, Seen, Verdict, no_such};
+use super::{Answer, Caller, Desk, MOST_KEYS, Seen, Verdict, no_such};
 use crate::broker::ledger::Ledger;
 use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
 use crate::settings::TailnetSettings;
@@ -76,11 +76,20 @@ impl Desk {
                     Ok(tags) => tags,
                     Err(why) => return Ok(Err(Refused::new(Why::NotAllowed, why.to_string()))),
                 };
-                let (device, trouble) = (ledger.device(name)?, ledger.trouble(name)?);
+                // Another's is not theirs, whatever the name was.
+                let device = ledger.device(name)?.filter(|row| row.uid == caller.uid);
+                let trouble = ledger.trouble(name)?;
                 let facts = LoginFacts { name: parsed, uid: caller.uid, user, tags, settings, device, trouble };
                 Ok(Ok(Answer::Login(Box::new(facts))))
             }
             LoginRequest::Given { row } | LoginRequest::Noted { row } => {
+                let is_key = matches!(request, LoginRequest::Given { .. }) && caller.uid != 0;
+                if is_key && ledger.keys_since(caller.uid, seen.now - 86_400)? >= MOST_KEYS {
+                    let refused = Refused::new(Why::TooMany, format!("you had {MOST_KEYS} tailnet keys in a day"));
+                    return Ok(Err(
+                        refused.hint("try again tomorrow; a box that asks at every start has lost its volume")
+                    ));
+                }
                 // Destroyed meanwhile: what was just made for it is to go as well.
                 let held = ledger.holder(&row.name)?.is_some_and(|h| h.uid == caller.uid);
                 if held {

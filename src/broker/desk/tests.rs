@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::broker::ledger;
+use crate::broker::ledger::devices::DeviceRow;
 
 const ALICE: u32 = 70_001;
 const BOB: u32 = 70_002;
@@ -97,6 +98,92 @@ fn the_owner_may_ask_again() {
         host.ask(ALICE, &Request::Release { name: "one".to_owned() }).unwrap();
     }
     host.reserve(BOB, "two").unwrap();
+}
+
+const TAILNET: &str = "[tailnet]\nprovider = \"headscale\"\nurl = \"https://example.com\"\n";
+
+fn device(uid: u32, name: &str, id: Option<&str>) -> DeviceRow {
+    DeviceRow {
+        name: name.to_owned(),
+        uid,
+        provider: "p".to_owned(),
+        device: id.map(str::to_owned),
+        hostname: name.to_owned(),
+        addresses: "100.64.0.1".to_owned(),
+        expired: false,
+        at: 0,
+    }
+}
+
+fn facts(host: &mut Host, uid: u32, name: &str) -> LoginFacts {
+    match host.ask(uid, &Request::Login(LoginRequest::Facts { name: name.to_owned() })) {
+        Ok(Answer::Login(facts)) => *facts,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn departed(host: &mut Host, uid: u32) -> Vec<(String, Option<String>)> {
+    match host.ask(uid, &Request::Login(LoginRequest::Departed { all: false })) {
+        Ok(Answer::Departed(departed, _)) => departed.into_iter().map(|d| (d.name, d.device)).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Nor why that one got none.
+#[test]
+fn a_name_comes_without_the_device_of_who_had_it() {
+    let mut host = Host::new(TAILNET);
+    host.reserve(ALICE, "abc").unwrap();
+    let row = device(ALICE, "abc", Some("1"));
+    host.ask(ALICE, &Request::Login(LoginRequest::Given { row })).unwrap();
+    let trouble = ledger::devices::TroubleRow { text: "alice's".to_owned(), hint: String::new() };
+    host.ask(ALICE, &Request::Login(LoginRequest::Trouble { name: "abc".to_owned(), trouble })).unwrap();
+    // Never committed.
+    host.now += RESERVED_FOR;
+    host.reserve(BOB, "abc").unwrap();
+    let bobs = facts(&mut host, BOB, "abc");
+    assert_eq!((bobs.device, bobs.trouble), (None, None));
+    // And it is not forgotten that there is one.
+    assert_eq!(departed(&mut host, ALICE), [("abc".to_owned(), Some("1".to_owned()))]);
+    assert_eq!(departed(&mut host, BOB), []);
+}
+
+#[test]
+fn an_answer_that_is_late_is_nobody_elses() {
+    let mut host = Host::new(TAILNET);
+    host.reserve(ALICE, "abc").unwrap();
+    host.ask(ALICE, &Request::Release { name: "abc".to_owned() }).unwrap();
+    host.reserve(BOB, "abc").unwrap();
+    for row in [device(ALICE, "abc", Some("1")), device(ALICE, "abc", None)] {
+        host.ask(ALICE, &Request::Login(LoginRequest::Given { row: row.clone() })).unwrap();
+        host.ask(ALICE, &Request::Login(LoginRequest::Noted { row })).unwrap();
+    }
+    let trouble = ledger::devices::TroubleRow::default();
+    host.ask(ALICE, &Request::Login(LoginRequest::Trouble { name: "abc".to_owned(), trouble })).unwrap();
+    let before = Some(device(ALICE, "abc", Some("1")));
+    host.ask(ALICE, &Request::Login(LoginRequest::NotGiven { name: "abc".to_owned(), before })).unwrap();
+    assert_eq!(facts(&mut host, BOB, "abc").device, None);
+    // One device, one line.
+    assert_eq!(departed(&mut host, ALICE).len(), 2);
+    assert_eq!(why(host.ask(ALICE, &Request::Login(LoginRequest::Facts { name: "abc".to_owned() }))), Why::NoSuchBox);
+}
+
+/// A provider counts requests of all owners together.
+#[test]
+fn nobody_takes_all_keys() {
+    let mut host = Host::new(TAILNET);
+    host.reserve(ALICE, "abc").unwrap();
+    host.reserve(BOB, "other").unwrap();
+    let given = |uid, name| Request::Login(LoginRequest::Given { row: device(uid, name, None) });
+    for _ in 0..MOST_KEYS {
+        host.ask(ALICE, &given(ALICE, "abc")).unwrap();
+    }
+    assert_eq!(why(host.ask(ALICE, &given(ALICE, "abc"))), Why::TooMany);
+    host.ask(BOB, &given(BOB, "other")).unwrap();
+    // Everything else is as before.
+    host.reserve(ALICE, "more").unwrap();
+    host.now += 86_401;
+    host.ask(ALICE, &given(ALICE, "abc")).unwrap();
 }
 
 #[test]

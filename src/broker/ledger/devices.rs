@@ -104,7 +104,10 @@ impl Ledger<'_> {
     /// The device of a box that was gone before it was known.
     pub(in crate::broker) fn add_departed(&self, row: &DeviceRow, now: i64) -> rusqlite::Result<()> {
         self.0
-            .prepare_cached("INSERT INTO departed (name, uid, provider, device, since) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO departed (name, uid, provider, device, since) SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS \
+                 (SELECT 1 FROM departed WHERE name = ?1 AND uid = ?2 AND provider = ?3 AND device IS ?4)",
+            )?
             .execute(params![row.name, row.uid, row.provider, row.device, now])
             .map(drop)
     }

@@ -1,15 +1,19 @@
 //! Keys and devices: what the provider is asked, and when. It may take seconds, so this is never done in the ledger's
 //! thread; what comes of it is written there afterwards.
 
+mod tidy;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
+use super::AtWork;
+use super::lists::Lists;
 use crate::broker::desk::login::{LoginFacts, LoginRequest};
 use crate::broker::desk::{Answer, Caller, Request};
-use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
+use crate::broker::ledger::devices::{DeviceRow, TroubleRow};
 use crate::broker::queue::Queue;
 use crate::policy::login::{self, Decision, Device, Enrolled, Need};
 use crate::settings::{self, TailnetSettings};
@@ -18,18 +22,20 @@ use crate::tailnet::{self, AuthKey, Credentials, Provider, Trouble, Wanted};
 use crate::wire::{OnTailnet, Refused, Why};
 
 /// A start of a box waits no longer: waiting would eat the unit's own time.
-const START_WAITS: Duration = Duration::from_secs(10);
-/// How long a list of devices holds for boxes that start together.
-const LISTED_FOR: Duration = Duration::from_secs(15);
+const START_WAITS: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(10) };
+
+const LATER: &str = "it is tried again at the next start; `devbox-ctl restart NAME` tries now";
 
 #[derive(Debug)]
 pub(in crate::broker) struct Giver {
     queue: Arc<Queue>,
     credentials: Credentials,
     provider: Mutex<Option<(TailnetSettings, Arc<dyn Provider>)>>,
-    listed: Mutex<Option<(TailnetSettings, Instant, Vec<Device>)>>,
+    lists: Lists,
     /// Boxes of one owner one after the other: two keys for one box would be two devices.
     owners: Mutex<HashMap<u32, Arc<Mutex<()>>>>,
+    /// Keys that are being made, whether somebody still waits or not.
+    making: Arc<AtWork>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,7 +44,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Giver {
     pub(in crate::broker) fn new(queue: Arc<Queue>, credentials: Credentials) -> Self {
-        Self { queue, credentials, provider: Mutex::default(), listed: Mutex::default(), owners: Mutex::default() }
+        Self {
+            queue,
+            credentials,
+            provider: Mutex::default(),
+            lists: Lists::default(),
+            owners: Mutex::default(),
+            making: Arc::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with(self, settings: TailnetSettings, provider: Arc<dyn Provider>) -> Self {
+        *locked(&self.provider) = Some((settings, provider));
+        self
     }
 
     /// The control server and its certificates, for the box; empty where there is no tailnet.
@@ -55,13 +74,27 @@ impl Giver {
         json!({ "name": name.as_str(), "server": settings.url, "ca": ca }).to_string()
     }
 
-    /// A key for a box, unless it needs none.
-    pub(in crate::broker) fn key(self: &Arc<Self>, caller: &Caller, name: &BoxName, need: Need) -> Option<AuthKey> {
+    /// A key for a box, unless it needs none. `working` is held for as long as something is done for it, which may be
+    /// longer than is waited for.
+    pub(in crate::broker) fn key(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &BoxName,
+        need: Need,
+        working: impl Send + 'static,
+    ) -> Option<AuthKey> {
         let (said, made) = mpsc::sync_channel(1);
         let (maker, who, wanted) = (Arc::clone(self), caller.clone(), name.clone());
+        // Otherwise a provider that is slow would have more and more of our threads.
+        let Some(place) = self.making.take_now(caller.uid) else {
+            let text = "the provider of tailnet keys is slow, and has too many requests already".to_owned();
+            self.troubled(caller, name, TroubleRow { text, hint: LATER.to_owned() });
+            return None;
+        };
         let spawned = std::thread::Builder::new().name("key".to_owned()).spawn(move || {
             // Taken by nobody, it was too late: it ends by itself.
             let _ = said.send(maker.make(&who, &wanted, need));
+            drop((place, working));
         });
         let outcome = match spawned {
             Ok(_) => made.recv_timeout(START_WAITS),
@@ -70,6 +103,7 @@ impl Giver {
         let trouble = match outcome {
             Ok(Ok(key)) => return key,
             Ok(Err(Stopped::Refused)) => return None,
+            Ok(Err(Stopped::Not(why))) => TroubleRow { text: why.message, hint: why.hint },
             Ok(Err(Stopped::Trouble(trouble))) => TroubleRow { text: trouble.to_string(), hint: trouble.hint() },
             Ok(Err(Stopped::Clash(device))) => TroubleRow {
                 text: format!("the tailnet has a device called {name} already, and it is not this box's"),
@@ -80,24 +114,30 @@ impl Giver {
             },
             Err(_) => TroubleRow {
                 text: format!("the provider of tailnet keys has not answered in {} seconds", START_WAITS.as_secs()),
-                hint: "it is tried again at the next start; `devbox-ctl restart NAME` tries now".to_owned(),
+                hint: LATER.to_owned(),
             },
         };
-        eprintln!("no key for {name} of uid {}: {}", caller.uid, trouble.text);
-        let _ = self.ask(caller, LoginRequest::Trouble { name: name.to_string(), trouble });
+        self.troubled(caller, name, trouble);
         None
     }
 
+    fn troubled(&self, caller: &Caller, name: &BoxName, trouble: TroubleRow) {
+        eprintln!("no key for {name} of uid {}: {}", caller.uid, trouble.text);
+        let _ = self.ask(caller, LoginRequest::Trouble { name: name.to_string(), trouble });
+    }
+
     fn make(&self, caller: &Caller, name: &BoxName, need: Need) -> Result<Option<AuthKey>, Stopped> {
-        let line = Arc::clone(locked(&self.owners).entry(caller.uid).or_default());
+        // Who holds no such name has no line.
+        self.facts(caller, name).map_err(|_| Stopped::Refused)?;
+        let line = self.line(caller.uid);
         let _turn = locked(&line);
         let facts = self.facts(caller, name).map_err(|_| Stopped::Refused)?;
         let Some(provider) = self.provider(&facts.settings)? else { return Ok(None) };
         // What is left of this owner's boxes by that name goes first, or it would be in the way.
         if self.departed(caller, false).is_ok_and(|(left, _)| left.iter().any(|d| d.name == name.as_str())) {
-            self.remove_departed(caller, false);
+            self.clear(caller, caller.uid, false);
         }
-        let devices = self.devices(&facts.settings, provider.as_ref(), need != Need::Start)?;
+        let devices = self.lists.devices(&facts.settings, provider.as_ref(), need != Need::Start)?;
         let tags: Vec<String> = facts.tags.iter().map(ToString::to_string).collect();
         let enrolled = facts
             .device
@@ -111,34 +151,35 @@ impl Giver {
                 }
                 Ok(None)
             }
-            Decision::KeyInPlaceOf(id) => {
+            Decision::KeyInPlaceOf(id) => self.give(caller, facts, None, |wanted| {
                 provider.remove(&id)?;
-                self.give(caller, facts, None, provider.as_ref()).map(Some)
-            }
-            Decision::Key(device) => {
+                provider.key(wanted)
+            }),
+            Decision::Key(device) => self.give(caller, facts, device.as_ref(), |wanted| {
                 if let Some(device) = device.as_ref().filter(|d| d.expired) {
                     provider.renew(&device.id)?;
                 }
-                self.give(caller, facts, device.as_ref(), provider.as_ref()).map(Some)
-            }
+                provider.key(wanted)
+            }),
         }
     }
 
-    /// The ledger has it before there is a key: whatever comes of a key is the box's.
+    /// The ledger has it before there is a key: whatever comes of a key is the box's. And an owner who may have no more
+    /// keys keeps the device that there is.
     fn give(
         &self,
         caller: &Caller,
         facts: LoginFacts,
         device: Option<&Device>,
-        provider: &dyn Provider,
-    ) -> Result<AuthKey, Stopped> {
-        self.ask(caller, LoginRequest::Given { row: row(&facts, device) }).map_err(|_| Stopped::Refused)?;
-        let key = provider.key(&Wanted { user: &facts.user, name: &facts.name, tags: &facts.tags });
-        *locked(&self.listed) = None;
+        make: impl FnOnce(&Wanted<'_>) -> Result<AuthKey, Trouble>,
+    ) -> Result<Option<AuthKey>, Stopped> {
+        self.ask(caller, LoginRequest::Given { row: row(&facts, device) }).map_err(Stopped::Not)?;
+        let key = make(&Wanted { user: &facts.user, name: &facts.name, tags: &facts.tags });
+        self.lists.changed();
         if key.is_err() {
             let _ = self.ask(caller, LoginRequest::NotGiven { name: facts.name.to_string(), before: facts.device });
         }
-        Ok(key?)
+        Ok(Some(key?))
     }
 
     /// How a box stands, the provider asked.
@@ -151,7 +192,7 @@ impl Giver {
         let known = facts.device.clone().filter(|row| row.provider == facts.settings.identity());
         let listed = self
             .provider(&facts.settings)
-            .and_then(|p| p.map_or(Ok(None), |p| self.devices(&facts.settings, p.as_ref(), true)));
+            .and_then(|p| p.map_or(Ok(None), |p| self.lists.devices(&facts.settings, p.as_ref(), true)));
         let devices = match listed {
             Ok(Some(devices)) => devices,
             Ok(None) => {
@@ -176,60 +217,9 @@ impl Giver {
         })
     }
 
-    /// Takes devices of boxes that are gone off the tailnet; how many are left.
-    pub(in crate::broker) fn remove_departed(&self, caller: &Caller, all: bool) -> usize {
-        let Ok((departed, settings)) = self.departed(caller, all) else { return 1 };
-        let mut left = 0;
-        for gone in departed {
-            match self.remove_one(&gone, &settings) {
-                Ok(()) => {
-                    let _ = self.ask(caller, LoginRequest::Forget { id: gone.id });
-                }
-                Err(why) => {
-                    eprintln!("the device of {}, which is gone, stays on the tailnet for now: {why}", gone.name);
-                    left += 1;
-                }
-            }
-        }
-        left
-    }
-
-    fn remove_one(&self, gone: &Departed, settings: &TailnetSettings) -> Result<(), Trouble> {
-        // Of a provider that is not used any more there is nobody to ask.
-        if gone.provider != settings.identity() {
-            return Ok(());
-        }
-        let Some(provider) = self.provider(settings)? else { return Ok(()) };
-        let id = match &gone.device {
-            Some(id) => Some(id.clone()),
-            // The name is a box's again, and was cleared before that got its key.
-            None if gone.is_reused => None,
-            // A key was given, and what came of it not seen yet.
-            None => {
-                let Ok(tags) = tailnet::tags_of(&settings.tags, &gone.user) else { return Ok(()) };
-                let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
-                let unseen = Enrolled { device: None, is_here: true };
-                let devices = self.devices(settings, provider.as_ref(), true)?.unwrap_or_default();
-                match login::decide(&gone.name, &tags, Some(&unseen), Some(&devices), Need::Lost) {
-                    Decision::KeyInPlaceOf(id) => Some(id),
-                    _ => None,
-                }
-            }
-        };
-        *locked(&self.listed) = None;
-        id.map_or(Ok(()), |id| provider.remove(&id))
-    }
-
     fn facts(&self, caller: &Caller, name: &BoxName) -> Result<LoginFacts, Refused> {
         match self.ask(caller, LoginRequest::Facts { name: name.to_string() })? {
             Answer::Login(facts) => Ok(*facts),
-            _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
-        }
-    }
-
-    fn departed(&self, caller: &Caller, all: bool) -> Result<(Vec<Departed>, TailnetSettings), Refused> {
-        match self.ask(caller, LoginRequest::Departed { all })? {
-            Answer::Departed(departed, settings) => Ok((departed, settings)),
             _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
         }
     }
@@ -249,28 +239,13 @@ impl Giver {
         *kept = made.clone().map(|provider| (settings.clone(), provider));
         Ok(made)
     }
-
-    fn devices(
-        &self,
-        settings: &TailnetSettings,
-        provider: &dyn Provider,
-        now: bool,
-    ) -> Result<Option<Vec<Device>>, Trouble> {
-        if !now
-            && let Some((of, at, devices)) = locked(&self.listed).as_ref()
-            && of == settings
-            && at.elapsed() < LISTED_FOR
-        {
-            return Ok(Some(devices.clone()));
-        }
-        let devices = provider.devices()?;
-        *locked(&self.listed) = devices.clone().map(|devices| (settings.clone(), Instant::now(), devices));
-        Ok(devices)
-    }
 }
 
 enum Stopped {
+    /// It is not theirs.
     Refused,
+    /// They had enough.
+    Not(Refused),
     Clash(Device),
     Trouble(Trouble),
 }

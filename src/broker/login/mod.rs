@@ -5,6 +5,9 @@
 //! for a name that the ledger holds for that uid.
 
 mod giver;
+mod lists;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -18,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::desk::Caller;
-use super::interface::Activity;
+use super::interface::{Activity, Working};
 use crate::policy::login::Need;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -133,8 +136,8 @@ pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Act
             let Some(place) = at_work.take(peer.uid()) else { continue };
             let giver = Arc::clone(&giver);
             let answer = move || {
-                answer(&connection, peer.uid(), peer.pid(), &giver);
-                drop((place, working));
+                answer(&connection, peer.uid(), peer.pid(), &giver, working);
+                drop(place);
             };
             // No thread to be had: as if it had too many.
             let _ = std::thread::Builder::new().name("login".to_owned()).spawn(answer);
@@ -143,54 +146,16 @@ pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Act
     Ok(Serving(ours))
 }
 
-fn answer(mut connection: &UnixStream, uid: u32, pid: i32, giver: &Arc<Giver>) {
+fn answer(mut connection: &UnixStream, uid: u32, pid: i32, giver: &Arc<Giver>, working: Working) {
     let address = connection.peer_addr().ok();
     let Some(asked) = address.as_ref().and_then(SocketAddr::as_abstract_name).and_then(asked) else { return };
     let caller = Caller { uid, pid: pid.unsigned_abs(), program: "systemd".to_owned(), authorized: false };
     let _ = connection.set_write_timeout(Some(WRITE));
     let _ = match asked.id {
         Id::Login => connection.write_all(giver.login(&caller, &asked.name).as_bytes()),
-        Id::Key(need) => match giver.key(&caller, &asked.name, need) {
+        Id::Key(need) => match giver.key(&caller, &asked.name, need, working) {
             Some(key) => connection.write_all(key.expose().as_bytes()),
             None => Ok(()),
         },
     };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_asked_is_in_the_address() {
-        let of = |text: &str| asked(text.as_bytes()).map(|a| (a.name.to_string(), a.id));
-        let abc = |id| Some(("abc".to_owned(), id));
-        assert_eq!(of("8f3/unit/devbox-abc.service/tailnet-key"), abc(Id::Key(Need::Start)));
-        assert_eq!(of("8f3/unit/devbox-abc.service/tailnet-login"), abc(Id::Login));
-        assert_eq!(of("/unit/devbox-abc.service/tailnet-key-anew"), abc(Id::Key(Need::Lost)));
-        for odd in [
-            "",
-            "unit/devbox-abc.service/tailnet-key",
-            "8f3/unit/devbox-abc.service/other",
-            "8f3/unit/devbox-abc.service/tailnet-key/more",
-            "8f3/unit/devbox-ABC.service/tailnet-key",
-            "8f3/unit/devbox-a--b.service/tailnet-key",
-            "8f3/unit/other.service/tailnet-key",
-            "8f3/unit/devbox-abc.service",
-            "8f3/user/devbox-abc.service/tailnet-key",
-        ] {
-            assert_eq!(of(odd), None, "{odd}");
-        }
-        assert_eq!(asked(b"\xff/unit/devbox-abc.service/tailnet-key"), None);
-    }
-
-    #[test]
-    fn one_user_does_not_take_all_places() {
-        let at_work = Arc::new(AtWork::default());
-        let held: Vec<_> = (0..MOST_OF_ONE).map(|_| at_work.take(1).unwrap()).collect();
-        assert!(at_work.take(1).is_none());
-        assert!(at_work.take(2).is_some());
-        drop(held);
-        assert!(at_work.take(1).is_some());
-    }
 }
