@@ -3,16 +3,22 @@
 "use strict";
 const fs = require("fs");
 const net = require("net");
+// Else VS Code's server takes itself for the main program and starts once more.
+process.env.CODE_SERVER_PARENT_PID = String(process.pid);
 const code = "/usr/lib/code-server/out/node/";
 const app = require(code + "app");
 const { parse, setDefaults } = require(code + "cli");
 const { runCodeServer } = require(code + "main");
+const { paths } = require(code + "util");
 
 const socket = { fd: Number(process.env.LISTEN_FD) };
 const patience = 1000 * (Number(process.env.DEVBOX_EDITOR_IDLE) || 1800);
 // Neither is for what is run in here.
 delete process.env.LISTEN_FD;
 delete process.env.DEVBOX_EDITOR_IDLE;
+
+// Where the heartbeat goes from the first request on.
+fs.mkdirSync(paths.data, { recursive: true });
 
 // There is no password, so a page from elsewhere must not be let in by a name of its own that it made lead here. What
 // has no dot, or is an address, is no such name.
@@ -47,8 +53,10 @@ function hasTerminal() {
 }
 
 // In place of code-server's own, which would bind an address.
-app.listen = (server) =>
-	new Promise((resolve, reject) => {
+const { listen } = app;
+app.listen = (server, options) =>
+	// Its other one is a socket in the home, by which `code-server FILE` in a terminal finds it.
+	options.socket ? listen(server, options) : new Promise((resolve, reject) => {
 		const { emit } = server;
 		server.emit = function (event, request, response) {
 			if ((event === "request" || event === "upgrade") && !isOurs(request.headers.host)) {

@@ -121,7 +121,7 @@ impl View {
             tailscale_hostname: None,
             tailscale_ip: None,
             tailnet: None,
-            with_syncthing: false,
+            with_syncthing: spec.is_some_and(|s| s.with_syncthing),
             image: spec.map(|s| s.image.to_string()),
             health: None,
             restarts: None,

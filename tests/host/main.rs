@@ -5,8 +5,10 @@
 
 mod attack;
 mod broker;
+mod browser;
 mod commands;
 mod doctor;
+mod editor;
 mod faults;
 mod image;
 mod inputs;
@@ -17,6 +19,7 @@ mod login;
 mod races;
 mod reboot;
 mod store;
+mod syncthing;
 mod tailnet;
 mod units;
 mod world;
@@ -47,6 +50,8 @@ fn main() -> ExitCode {
         doctor::TESTS,
         tailnet::TESTS,
         login::TESTS,
+        editor::TESTS,
+        syncthing::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,
