@@ -59,10 +59,11 @@ app.listen = (server, options) =>
 	options.socket ? listen(server, options) : new Promise((resolve, reject) => {
 		const { emit } = server;
 		server.emit = function (event, request, response) {
-			if ((event === "request" || event === "upgrade") && !isOurs(request.headers.host)) {
-				return response.end(event === "request" ? (response.writeHead(403), "not a name of this box\n") : undefined);
-			}
-			return emit.apply(this, arguments);
+			if (event !== "request" && event !== "upgrade") return emit.apply(this, arguments);
+			// It would answer before it knows any page: the connection that woke it is there already.
+			if (isOurs(request.headers.host)) return ready.then(() => emit.apply(this, arguments));
+			if (event === "request") response.writeHead(403);
+			return response.end(event === "request" ? "not a name of this box\n" : undefined);
 		};
 		let idle;
 		const watch = () => {
@@ -84,9 +85,8 @@ app.listen = (server, options) =>
 		watch();
 	});
 
-setDefaults(parse(process.argv.slice(2)))
-	.then(runCodeServer)
-	.catch((error) => {
-		console.error(error);
-		process.exit(1);
-	});
+const ready = setDefaults(parse(process.argv.slice(2))).then(runCodeServer);
+ready.catch((error) => {
+	console.error(error);
+	process.exit(1);
+});

@@ -19,6 +19,7 @@ use crate::wire::OnTailnet;
 #[command(
     after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl create api --cpu 0.5 --memory 512M --env EDITOR=nvim\n  devbox-ctl create docs --mount $HOME/docs:/docs:ro --dry-run"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Args {
     name: String,
     /// Image to run [default: localhost/devbox:latest]

@@ -48,7 +48,8 @@ const TASKS_MAX: u32 = 2048;
 
 /// All files of the box's folder, in the order of their names.
 pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, RenderError> {
-    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, tailnet, with_syncthing, env, mounts } = spec;
+    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, tailnet, with_syncthing, env, mounts } =
+        spec;
     let mounts: Vec<Value> = mounts
         .iter()
         .map(|m| {

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use xtask::tailnet::{Device, Tailnet};
+use serde_json::json;
+use xtask::tailnet::{Device, Tailnet, own_boxes, tag_of};
 use xtask::tools;
 
 use super::browser::Browser;
@@ -38,7 +39,8 @@ pub(super) fn reachable(world: &World, options: &[&str]) -> Result<(Tailnet, Dev
 /// The status and the text of a page.
 fn page(device: &Device, options: &[&str]) -> Result<(i32, String), Failed> {
     let output = device.curl().args(["--location", "--write-out", "\n%{http_code}"]).args(options).output()?;
-    Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned()))
+    let said = [output.stderr, output.stdout].concat();
+    Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned()))
 }
 
 fn expect_page(device: &Device) -> Outcome {
@@ -55,14 +57,20 @@ fn owners_alone(world: &World) -> Outcome {
     expect_page(&alice)?;
     eprintln!("      the second: {:.2} s", begun.elapsed().as_secs_f32());
 
-    let bob = tailnet.device("bob", "bob-laptop").map_err(text)?;
-    let stranger = page(&bob, &["--max-time", "5", "http://abc:8080/"])?;
-    ensure(stranger.0 != 0 && stranger.1 == "\n000", &format!("bob has {stranger:?}"))?;
     let address = tailnet.node("abc").map_err(text)?.ok_or("no node")?["ipAddresses"][0].clone();
-    let url = format!("http://{}:8080/", address.as_str().ok_or("no address")?);
-    let stranger = page(&bob, &["--max-time", "5", &url])?;
-    ensure(stranger.0 != 0 && stranger.1 == "\n000", &format!("bob has {stranger:?}"))?;
-    ensure(page(&alice, &[&url])?.1.ends_with("\n200"), "alice by its address")?;
+    let by_address = format!("http://{}:8080/", address.as_str().ok_or("no address")?);
+    ensure(page(&alice, &[&by_address])?.1.ends_with("\n200"), "alice by its address")?;
+    // For bob there is no such box; and where he may reach its ssh, that is all.
+    let bob = tailnet.device("bob", "bob-laptop").map_err(text)?;
+    ensure(!bob.status().map_err(text)?.to_string().contains("abc"), "bob sees it")?;
+    let mut policy = own_boxes(&["alice", "bob"]);
+    let also = json!({ "action": "accept", "src": ["bob@"], "dst": [format!("{}:22", tag_of("alice"))] });
+    policy["acls"].as_array_mut().ok_or("no rules")?.push(also);
+    tailnet.set_policy(&policy).map_err(text)?;
+    bob.await_peer("abc", PATIENCE).map_err(text)?;
+    let stranger = page(&bob, &["--max-time", "5", "http://abc:8080/"])?;
+    ensure(stranger.0 != 0 && stranger.1.ends_with("\n000"), &format!("bob has {stranger:?}"))?;
+    expect_page(&alice)?;
 
     // A page of elsewhere's whose name was made to lead here; and the box's own name in full.
     let elsewhere = page(&alice, &["--header", "Host: abc.example.com:8080", "http://abc:8080/"])?;
@@ -72,7 +80,8 @@ fn owners_alone(world: &World) -> Outcome {
     // Nothing of the box is listened for but on its own loopback, and the host's is another.
     let listening = "awk 'FNR > 1 && $4 == \"0A\" { print $2 }' /proc/net/tcp /proc/net/tcp6";
     let listening = world.ctl(&["exec", "abc", "--", "sh", "-c", listening]).expect(0)?.out;
-    let outside = |line: &&str| !line.starts_with("0100007F:") && !line.starts_with(&format!("{}1000000:", "0".repeat(24)));
+    let outside =
+        |line: &&str| !line.starts_with("0100007F:") && !line.starts_with(&format!("{}1000000:", "0".repeat(24)));
     ensure(listening.contains("0100007F:1F90"), &format!("port 8080 in {listening}"))?;
     ensure(listening.lines().filter(outside).count() == 0, &format!("listens elsewhere too: {listening}"))?;
     let addresses = world.ok("bob", &["hostname", "-I"])?;
@@ -97,7 +106,10 @@ fn owners_alone(world: &World) -> Outcome {
 
 fn browser(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &[])?;
-    world.ctl(&["exec", "abc", "--", "sh", "-c", "echo written in the box >note.txt"]).expect(0)?;
+    // Saved when it is asked to: else it would do so by itself after a second.
+    let settings = "mkdir -p .local/share/code-server/User && echo '{\"files.autoSave\": \"off\"}' >.local/share/code-server/User/settings.json";
+    let prepare = format!("{settings} && echo written in the box >note.txt");
+    world.ctl(&["exec", "abc", "--", "sh", "-c", &prepare]).expect(0)?;
     let mut browser = Browser::through(alice.proxy())?;
     let begun = Instant::now();
     let open = "[[%22openFile%22,%22vscode-remote://abc:8080/home/dev/note.txt%22]]";
@@ -176,7 +188,12 @@ fn zed(world: &World) -> Outcome {
     // One connection, which all that follows goes through.
     let folder = tempfile::tempdir()?;
     let control = format!("ControlPath={}/control", folder.path().display());
-    said(alice.plain_ssh(&["-fN", "-o", "ControlMaster=yes", "-o", &control], "dev", "abc").stdout(Stdio::null()))?;
+    // It goes to the background when it is through, and would keep a pipe open.
+    let quiet = |command: &mut Command| -> Outcome {
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        ensure(status.success(), &format!("{command:?}: {status}"))
+    };
+    quiet(&mut alice.plain_ssh(&["-fN", "-o", "ControlMaster=yes", "-o", &control], "dev", "abc"))?;
     let through = ["-o", "ControlMaster=no", "-o", &control];
     let uname = said(alice.plain_ssh(&through, "dev", "abc").arg("uname -sm"))?;
     ensure(uname.starts_with("Linux "), &uname)?;
@@ -191,5 +208,5 @@ fn zed(world: &World) -> Outcome {
         let run = format!("chmod 755 .zed_server/{name} && .zed_server/{name}");
         ensure(said(alice.plain_ssh(&through, "dev", "abc").arg(run))? == "runs\n", name)?;
     }
-    said(alice.plain_ssh(&["-O", "exit", "-o", &control], "dev", "abc").stdout(Stdio::null())).map(drop)
+    quiet(&mut alice.plain_ssh(&["-O", "exit", "-o", &control], "dev", "abc"))
 }

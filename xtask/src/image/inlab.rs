@@ -50,7 +50,8 @@ pub(super) fn build(archive: &Path, kind: Kind) -> Result<()> {
         progress::step("importing the image's base");
         podman(&["import", "--quiet", "/base/base.tar", &base_tag])?;
     }
-    let mut part_args: Vec<String> = if parts.is_empty() { super::WITHOUT.map(str::to_owned).into() } else { Vec::new() };
+    let mut part_args: Vec<String> =
+        if parts.is_empty() { super::WITHOUT.map(str::to_owned).into() } else { Vec::new() };
     for part in &parts {
         let tag = part.tag();
         if podman(&["image", "exists", &tag]).is_err() {
