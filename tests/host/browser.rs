@@ -89,13 +89,11 @@ impl Browser {
         self.ask("Input.insertText", &json!({ "text": text })).map(drop)
     }
 
-    /// Presses Ctrl and that letter.
-    pub(super) fn press_ctrl(&mut self, letter: char) -> Result<(), Failed> {
-        let upper = letter.to_ascii_uppercase();
+    /// Presses Ctrl and that key, as the protocol names it.
+    pub(super) fn press_ctrl(&mut self, key: &str, code: &str, number: u32) -> Result<(), Failed> {
         for kind in ["rawKeyDown", "keyUp"] {
             let key = json!({
-                "type": kind, "modifiers": 2, "key": letter.to_string(), "code": format!("Key{upper}"),
-                "windowsVirtualKeyCode": u32::from(upper),
+                "type": kind, "modifiers": 2, "key": key, "code": code, "windowsVirtualKeyCode": number,
             });
             self.ask("Input.dispatchKeyEvent", &key)?;
         }

@@ -1,6 +1,8 @@
 //! code-server in a box, as its owner's other machines have it: over a real tailnet, with a real browser; and the ssh
 //! that Zed works over.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ pub(crate) const TESTS: Tests = &[
     ("editor::ends_when_nobody_is_there", ends),
     ("editor::little_at_rest", at_rest),
     ("editor::ssh_as_zed_does", zed),
+    ("editor::out_to_other_devices", out),
 ];
 
 /// Long enough for a busy machine.
@@ -77,13 +80,10 @@ fn owners_alone(world: &World) -> Outcome {
     ensure(elsewhere.1.ends_with("\n403"), &format!("by another name: {elsewhere:?}"))?;
     ensure(page(&alice, &["http://abc.tailnet.test:8080/"])?.1.ends_with("\n200"), "by its full name")?;
 
-    // Nothing of the box is listened for but on its own loopback, and the host's is another.
-    let listening = "awk 'FNR > 1 && $4 == \"0A\" { print $2 }' /proc/net/tcp /proc/net/tcp6";
+    // It is listened for on the box's own loopback and nowhere else, and the host's is another.
+    let listening = "awk '$4 == \"0A\" && $2 ~ /:1F90$/ { print $2 }' /proc/net/tcp /proc/net/tcp6";
     let listening = world.ctl(&["exec", "abc", "--", "sh", "-c", listening]).expect(0)?.out;
-    let outside =
-        |line: &&str| !line.starts_with("0100007F:") && !line.starts_with(&format!("{}1000000:", "0".repeat(24)));
-    ensure(listening.contains("0100007F:1F90"), &format!("port 8080 in {listening}"))?;
-    ensure(listening.lines().filter(outside).count() == 0, &format!("listens elsewhere too: {listening}"))?;
+    ensure(listening == "0100007F:1F90\n", &format!("listens on {listening}"))?;
     let addresses = world.ok("bob", &["hostname", "-I"])?;
     for address in addresses.split_whitespace().chain(["127.0.0.1", "[::1]"]) {
         world.run("bob", &["curl", "--silent", "--max-time", "5", &format!("http://{address}:8080/")]).expect(7)?;
@@ -91,12 +91,12 @@ fn owners_alone(world: &World) -> Outcome {
 
     // Killed it is back, and who works in the box goes on.
     let shell = world.spawn("alice", &["podman", "exec", "devbox-abc", "sleep", "infinity"]);
-    let killed = "s6-svlisten1 -R /run/s6/code-server pkill -KILL -f code-server.js";
+    let killed = "s6-svlisten1 -R /run/s6/code-server pkill -KILL -f '[c]ode-server.js'";
     world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", killed]).expect(0)?;
     expect_page(&alice)?;
     world.ok("alice", &["podman", "exec", "devbox-abc", "pgrep", "-x", "sleep"])?;
     drop(shell);
-    let seen = "tr '\\0' '\\n' </proc/$(pgrep -f code-server.js | head -1)/environ";
+    let seen = "tr '\\0' '\\n' </proc/$(pgrep -f '[c]ode-server.js' | head -1)/environ";
     let seen = world.ctl(&["exec", "abc", "--", "sh", "-c", seen]).expect(0)?.out;
     ensure(seen.contains("HOME=/home/dev\n"), &seen)?;
     ensure(!["NOTIFY_SOCKET", "CREDENTIALS"].iter().any(|name| seen.contains(name)), &seen)?;
@@ -105,7 +105,7 @@ fn owners_alone(world: &World) -> Outcome {
 }
 
 fn browser(world: &World) -> Outcome {
-    let (_tailnet, alice) = reachable(world, &[])?;
+    let (_tailnet, alice) = reachable(world, &["--env", "DEVBOX_EDITOR_IDLE=1"])?;
     // Saved when it is asked to: else it would do so by itself after a second.
     let settings = "mkdir -p .local/share/code-server/User && echo '{\"files.autoSave\": \"off\"}' >.local/share/code-server/User/settings.json";
     let prepare = format!("{settings} && echo written in the box >note.txt");
@@ -127,11 +127,19 @@ fn browser(world: &World) -> Outcome {
     browser.until(&format!("({input}?.focus(), document.activeElement === {input})"))?;
     browser.type_text("typed from afar, ")?;
     browser.until("document.querySelector('.tab.active.dirty') && true")?;
-    browser.press_ctrl('s')?;
+    browser.press_ctrl("s", "KeyS", 83)?;
     browser.until("document.querySelector('.tab.active:not(.dirty)') && true")?;
     let now = world.ctl(&["exec", "abc", "--", "cat", "note.txt"]).expect(0)?.out;
     ensure(now == "typed from afar, written in the box\n", &format!("the file is {now:?}"))?;
-    world.ctl(&["exec", "abc", "--", "test", "-e", ".local/share/code-server/heartbeat"]).expect(0).map(drop)
+    world.ctl(&["exec", "abc", "--", "test", "-e", ".local/share/code-server/heartbeat"]).expect(0)?;
+
+    // A terminal is somebody's work, though its window is gone.
+    browser.press_ctrl("`", "Backquote", 192)?;
+    browser.until("document.querySelector('.terminal-wrapper.active .xterm-rows')?.textContent.includes('dev@abc')")?;
+    drop(browser);
+    let kept =
+        "pid=$(pgrep -f '[c]ode-server.js' | head -1); sleep 4; test -d /proc/$pid && tr '\\0' ' ' </proc/$pid/cmdline";
+    world.ctl(&["exec", "abc", "--", "sh", "-c", kept]).expect(0)?.says("code-server.js")
 }
 
 fn ends(world: &World) -> Outcome {
@@ -141,9 +149,7 @@ fn ends(world: &World) -> Outcome {
     // Ready again is what it says when it has ended and waits anew.
     let once = "s6-svlisten1 -R /run/s6/code-server curl -sSfL -o /dev/null http://127.0.0.1:8080/ && echo again";
     world.ctl(&["exec", "--root", "abc", "--", "timeout", "30", "sh", "-c", once]).expect(0)?.says("again")?;
-    ensure(is("on-connect 8080"), "waits again")?;
-    // A terminal in it is somebody's work, though its window is gone.
-    Ok(())
+    ensure(is("on-connect 8080"), "waits again")
 }
 
 /// What every process of a unit has of the memory, shared pages in parts, and the processor's time they have used.
@@ -209,4 +215,28 @@ fn zed(world: &World) -> Outcome {
         ensure(said(alice.plain_ssh(&through, "dev", "abc").arg(run))? == "runs\n", name)?;
     }
     quiet(&mut alice.plain_ssh(&["-O", "exit", "-o", &control], "dev", "abc"))
+}
+
+/// Where the policy lets it, through tailscaled's proxy: there is no interface for it.
+fn out(world: &World) -> Outcome {
+    let (tailnet, _alice) = reachable(world, &[])?;
+    let mut policy = own_boxes(&["alice", "bob"]);
+    let also = json!({ "action": "accept", "src": [tag_of("alice")], "dst": ["alice@:*"] });
+    policy["acls"].as_array_mut().ok_or("no rules")?.push(also);
+    tailnet.set_policy(&policy).map_err(text)?;
+    // The device's tailscaled hands it on to this machine's loopback.
+    let server = TcpListener::bind(("127.0.0.1", 0))?;
+    let url = format!("http://alice-laptop:{}/", server.local_addr()?.port());
+    std::thread::spawn(move || {
+        for connection in server.incoming().flatten() {
+            let mut lines = BufReader::new(&connection).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let _ = (&connection).write_all(b"HTTP/1.0 200 OK\r\n\r\nof the laptop");
+        }
+    });
+    for proxy in ["ALL_PROXY=socks5h://127.0.0.1:1055", "http_proxy=http://127.0.0.1:1055"] {
+        let argv = ["exec", "abc", "--", "env", proxy, "curl", "-sS", "--max-time", "20", "--retry", "5", &url];
+        ensure(world.ctl(&argv).expect(0)?.out == "of the laptop", proxy)?;
+    }
+    Ok(())
 }
