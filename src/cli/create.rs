@@ -19,6 +19,7 @@ use crate::wire::OnTailnet;
 #[command(
     after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl create api --cpu 0.5 --memory 512M --env EDITOR=nvim\n  devbox-ctl create docs --mount $HOME/docs:/docs:ro --dry-run"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Args {
     name: String,
     /// Image to run [default: localhost/devbox:latest]
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// Show a folder of yours in the box: SRC:DST[:ro]; may be repeated
     #[arg(long, value_name = "SRC:DST[:ro]")]
     mount: Vec<String>,
+    /// With Syncthing in it, which keeps ~/sync the same as on other devices of the tailnet
+    #[arg(long)]
+    with_syncthing: bool,
     /// Fail with status 8 if it is not on the tailnet in the end
     #[arg(long, conflicts_with = "no_start")]
     wait_tailnet: bool,
@@ -81,6 +85,7 @@ struct Asked {
     memory: Option<crate::spec::Memory>,
     env: Vec<EnvVar>,
     mounts: Vec<Mount>,
+    with_syncthing: bool,
 }
 
 impl Asked {
@@ -92,6 +97,7 @@ impl Asked {
             memory: args.memory.as_deref().map(str::parse).transpose()?,
             env: args.env.iter().map(|e| e.parse()).collect::<Result<_, _>>()?,
             mounts: args.mount.iter().map(|m| m.parse()).collect::<Result<_, _>>()?,
+            with_syncthing: args.with_syncthing,
         };
         let mut targets: Vec<_> = asked.mounts.iter().map(Mount::target).collect();
         targets.sort_unstable();
@@ -112,6 +118,7 @@ impl Asked {
             created_at: host::now(),
             dev: DevIs::Subordinate,
             tailnet: Tailnet::None,
+            with_syncthing: self.with_syncthing,
             env: self.env,
             mounts: self.mounts,
         }
@@ -233,7 +240,7 @@ fn show(
         session.out.remark(&format!(
             "{name} is ready ({:.1} s)\n  shell    devbox-ctl ssh {name}\n  command  devbox-ctl exec {name} -- CMD\n  editor   `devbox-ctl ssh-config --install`, then connect to host {name}{}\n  stop     devbox-ctl stop {name}",
             begun.elapsed().as_secs_f64(),
-            stands.filter(|s| !s.addresses.is_empty()).map(|s| tailnet::lines(name, s)).unwrap_or_default()
+            stands.filter(|s| !s.addresses.is_empty()).map(|s| tailnet::lines(spec, s)).unwrap_or_default()
         ));
     }
     Ok(())

@@ -88,6 +88,9 @@ fn text(view: &View, now: Timestamp) -> String {
         let parts = [Some(tailnet.clone()), view.tailscale_hostname.clone(), view.tailscale_ip.clone()];
         lines.push(("tailnet", parts.into_iter().flatten().collect::<Vec<_>>().join(" ")));
     }
+    if view.with_syncthing {
+        lines.push(("with", "syncthing".to_owned()));
+    }
     lines.push(("volume", view.volume_name.clone()));
     lines.push(("unit", view.unit.clone()));
     if let Some(created) = view.created_at {
@@ -104,7 +107,7 @@ mod tests {
 
     #[test]
     fn running_and_stopped() {
-        let toml = "format = 1\nname = \"my-project\"\nimage = \"localhost/devbox:latest\"\ncpu = 2\nmemory = \"4G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\ndev = \"subordinate\"\n";
+        let toml = "format = 1\nname = \"my-project\"\nimage = \"localhost/devbox:latest\"\ncpu = 2\nmemory = \"4G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\ndev = \"subordinate\"\nwith_syncthing = true\n";
         let entry = |stopped| Entry {
             name: "my-project".parse().unwrap(),
             folder: "/nonexistent".into(),

@@ -11,7 +11,7 @@ use crate::host::systemd::Systemd;
 use crate::host::{Account, Broker, Entry, Host, entries, entry, login};
 use crate::policy::said::{Said, said, with_own_word};
 use crate::quadlet::names;
-use crate::spec::{BoxName, Tailnet};
+use crate::spec::{BoxName, BoxSpec, Tailnet};
 use crate::wire::{KEY_ANEW, KEY_ROTATED, OnTailnet};
 
 /// Give a box another key for its tailnet login, in place
@@ -120,9 +120,13 @@ fn hand_in(podman: &Podman, name: &BoxName, id: &str, broker: &Broker) -> Result
 }
 
 /// What `create` adds to how a box is reached.
-pub(super) fn lines(name: &BoxName, stands: &OnTailnet) -> String {
-    let host = if stands.hostname.is_empty() { name.as_str() } else { &stands.hostname };
-    format!("\n  tailnet  ssh dev@{host}{}", at(stands))
+pub(super) fn lines(spec: &BoxSpec, stands: &OnTailnet) -> String {
+    let host = if stands.hostname.is_empty() { spec.name.as_str() } else { &stands.hostname };
+    let mut lines = format!("\n  tailnet  ssh dev@{host}{}\n           code-server http://{host}:8080", at(stands));
+    if spec.with_syncthing {
+        lines.push_str(&format!("\n           syncthing tcp://{host}:22000, of /home/dev/sync"));
+    }
+    lines
 }
 
 /// Why it is not on the tailnet.

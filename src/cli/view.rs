@@ -127,7 +127,7 @@ impl View {
             tailscale_ip: None,
             tailnet: None,
             has_tailnet: tailnet::has(entry),
-            with_syncthing: false,
+            with_syncthing: spec.is_some_and(|s| s.with_syncthing),
             image: spec.map(|s| s.image.to_string()),
             health: None,
             restarts: None,

@@ -48,7 +48,8 @@ const TASKS_MAX: u32 = 2048;
 
 /// All files of the box's folder, in the order of their names.
 pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, RenderError> {
-    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, tailnet, env, mounts } = spec;
+    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, tailnet, with_syncthing, env, mounts } =
+        spec;
     let mounts: Vec<Value> = mounts
         .iter()
         .map(|m| {
@@ -71,6 +72,7 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         cpu_percent => cpu.millis().div_ceil(10),
         tasks_max => TASKS_MAX,
         capabilities => CAPABILITIES,
+        with_syncthing,
         has_env => !env.is_empty(),
         login_socket => (*tailnet == Tailnet::Broker).then_some(wire::LOGIN_SOCKET),
         dev => dev.word(),

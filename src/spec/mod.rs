@@ -30,6 +30,9 @@ pub struct BoxSpec {
     pub dev: DevIs,
     #[serde(default, skip_serializing_if = "Tailnet::is_none")]
     pub tailnet: Tailnet,
+    /// Whether Syncthing runs in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_syncthing: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -144,6 +147,7 @@ mod tests {
             created_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             dev: DevIs::Owner,
             tailnet: Tailnet::Broker,
+            with_syncthing: true,
             env: vec!["A=b c".parse().unwrap()],
             mounts: vec!["/home/alice/src:/src:ro".parse().unwrap()],
         }

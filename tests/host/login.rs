@@ -11,12 +11,12 @@ pub(crate) const TESTS: Tests = &[
     ("login::a_provider_that_is_away", away),
 ];
 
-pub(crate) fn text(e: impl std::fmt::Display) -> String {
+pub(super) fn text(e: impl std::fmt::Display) -> String {
     format!("{e:#}")
 }
 
 /// devboxd with that control server as its provider.
-pub(crate) fn install(world: &World, tailnet: &Tailnet) -> Outcome {
+pub(super) fn install(world: &World, tailnet: &Tailnet) -> Outcome {
     let settings =
         format!("[tailnet]\nprovider = \"headscale\"\nurl = \"{}\"\nca = \"/etc/devbox/ca.pem\"\n", tailnet.url());
     world.ok("root", &["mkdir", "-p", "/etc/credstore"])?;

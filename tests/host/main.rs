@@ -5,8 +5,10 @@
 
 mod attack;
 mod broker;
+mod browser;
 mod commands;
 mod doctor;
+mod editor;
 mod faults;
 mod image;
 mod inputs;
@@ -19,6 +21,7 @@ mod races;
 mod reboot;
 mod secrets;
 mod store;
+mod syncthing;
 mod tailnet;
 mod units;
 mod world;
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         login::TESTS,
         login_faults::TESTS,
         secrets::TESTS,
+        editor::TESTS,
+        syncthing::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

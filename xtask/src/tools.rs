@@ -24,6 +24,10 @@ const NEEDED_FOR_VM: &[(&str, &str)] = &[
 /// What a tailnet's server and its devices need.
 const NEEDED_FOR_TAILNET: &[(&str, &str)] = &[("curl", "curl"), ("openssl", "openssl"), ("ssh", "openssh-client")];
 
+/// What uses a box over a tailnet as a person would.
+const NEEDED_FOR_USERS: &[(&str, &str)] =
+    &[("chromium-headless-shell", "chromium-headless-shell"), ("syncthing", "syncthing"), ("scp", "openssh-client")];
+
 /// The first Go that fetches a newer one where it has to; its second number.
 const OLDEST_GO: u32 = 21;
 
@@ -70,6 +74,12 @@ pub fn ensure_vm() -> Result<()> {
 pub fn ensure_tailnet() -> Result<()> {
     ensure()?;
     install(NEEDED_FOR_TAILNET)
+}
+
+/// The same for a browser and a Syncthing on a tailnet's devices.
+pub fn ensure_users() -> Result<()> {
+    ensure()?;
+    install(NEEDED_FOR_USERS)
 }
 
 /// A Go that can build what is built from source.

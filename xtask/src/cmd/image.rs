@@ -9,7 +9,7 @@ pub(crate) struct Image {
     /// Build with this machine's podman on this base, such as debian:trixie-slim
     #[arg(long)]
     base: Option<String>,
-    /// Without what is built from source, tailscaled
+    /// Without tailscaled, code-server and Syncthing
     #[arg(long)]
     small: bool,
 }

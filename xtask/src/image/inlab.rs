@@ -1,12 +1,12 @@
 //! Building the image where there is no podman and no registry: in the lab's own root, on a base of Debian packages.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Kind, TAG, source};
+use super::{Kind, TAG, code_server, source};
 use crate::lab::{self, Builder, Template, recipe};
 use crate::tailnet::build;
 use crate::{paths, progress, run, tools};
@@ -22,7 +22,14 @@ pub(super) fn base_key() -> String {
 /// Builds the image and writes it to `archive`, whole or not at all.
 pub(super) fn build(archive: &Path, kind: Kind) -> Result<()> {
     tools::ensure()?;
-    let tailscale = if kind == Kind::Full { Some(build::tailscale()?) } else { None };
+    // Built here once, instead of by each build of the image: the Containerfile takes each from an image.
+    let parts = match kind {
+        Kind::Small => Vec::new(),
+        Kind::Full => vec![
+            Part { name: "tailscale", key: build::tailscale_key(), built: build::tailscale()? },
+            Part { name: "code-server", key: code_server::key(), built: code_server::built()? },
+        ],
+    };
     let base = minbase()?;
     let lab = paths::lab()?;
     let (store, work) = (Cleared(lab.join("image-store")), Cleared(lab.join("image-work")));
@@ -33,7 +40,8 @@ pub(super) fn build(archive: &Path, kind: Kind) -> Result<()> {
         .bind(&store.0, "/var/lib/containers/storage")
         .bind(&work.0, "/build")
         .bind(&base.path, "/base")
-        .bind(&source(), "/image");
+        .bind(&source(), "/image")
+        .set("TMPDIR", "/build");
     let log = lab.join("image.log");
     let podman = |args: &[&str]| run::logged(builder.command()?.arg("podman").args(args), &log);
 
@@ -42,24 +50,25 @@ pub(super) fn build(archive: &Path, kind: Kind) -> Result<()> {
         progress::step("importing the image's base");
         podman(&["import", "--quiet", "/base/base.tar", &base_tag])?;
     }
-    let mut tailscale_arg = "TAILSCALE=without-tailscale".to_owned();
-    if let Some(built) = tailscale {
-        // Built here once, instead of by each build of the image: the Containerfile takes it from an image.
-        let tag = format!("localhost/devbox-tailscale:{}", build::tailscale_key());
+    let mut part_args: Vec<String> =
+        if parts.is_empty() { super::WITHOUT.map(str::to_owned).into() } else { Vec::new() };
+    for part in &parts {
+        let tag = part.tag();
         if podman(&["image", "exists", &tag]).is_err() {
-            let mut tar = Command::new("tar");
-            tar.args(["--create", "--owner=root:0", "--group=root:0", "--transform=s,^usr,tailscale/usr,", "--file"]);
-            run::output(tar.arg(work.0.join("tailscale.tar")).arg("--directory").arg(built).arg("usr"))?;
-            podman(&["import", "--quiet", "/build/tailscale.tar", &tag])?;
+            progress::step(&format!("importing {}", part.name));
+            part.pack(&work.0.join("part.tar"))?;
+            podman(&["import", "--quiet", "/build/part.tar", &tag])?;
         }
-        tailscale_arg = format!("TAILSCALE={tag}");
+        part_args.push(format!("{}={tag}", part.name.to_uppercase().replace('-', "_")));
     }
     progress::step("building the image");
     // The limits are named because podman's own are above what a process here may have.
     let mut build = vec!["build", "--network=host", "--isolation=chroot"];
     build.extend(["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]);
     let base_arg = format!("BASE={base_tag}");
-    build.extend(["--build-arg", &base_arg, "--build-arg", &tailscale_arg, "--tag", TAG, "/image"]);
+    build.extend(["--build-arg", &base_arg]);
+    build.extend(part_args.iter().flat_map(|arg| ["--build-arg", arg]));
+    build.extend(["--tag", TAG, "/image"]);
     podman(&build)?;
     progress::step("writing the image");
     podman(&["save", "--quiet", "--format=oci-archive", "--output=/build/image.tar", TAG])?;
@@ -68,6 +77,26 @@ pub(super) fn build(archive: &Path, kind: Kind) -> Result<()> {
     // The layers that are unchanged make the next build a matter of seconds.
     std::mem::forget(store);
     Ok(())
+}
+
+/// What is built apart from the image, and found in it at `/NAME/usr`.
+struct Part {
+    name: &'static str,
+    key: String,
+    built: PathBuf,
+}
+
+impl Part {
+    fn tag(&self) -> String {
+        format!("localhost/devbox-{}:{}", self.name, self.key)
+    }
+
+    fn pack(&self, tar: &Path) -> Result<()> {
+        let mut command = Command::new("tar");
+        let below = format!("--transform=s,^usr,{}/usr,", self.name);
+        command.args(["--create", "--owner=root:0", "--group=root:0", &below, "--file"]).arg(tar);
+        run::output(command.arg("--directory").arg(&self.built).arg("usr")).map(drop)
+    }
 }
 
 /// A minimal Debian, as the image that a registry would give.
@@ -81,7 +110,7 @@ fn minbase() -> Result<Template> {
 }
 
 /// A directory that goes when the build ends, however it ends.
-struct Cleared(std::path::PathBuf);
+struct Cleared(PathBuf);
 
 impl Drop for Cleared {
     fn drop(&mut self) {

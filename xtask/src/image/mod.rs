@@ -9,18 +9,22 @@ use anyhow::{Context, Result};
 use crate::lab::recipe;
 use crate::{interrupt, lock, paths, progress, run, tools};
 
+mod code_server;
 mod inlab;
 mod key;
 
 /// The image's name and tag.
 pub const TAG: &str = "localhost/devbox:latest";
 
+/// What the small image is built with.
+const WITHOUT: [&str; 2] = ["TAILSCALE=without-tailscale", "CODE_SERVER=without-code-server"];
+
 /// Which of the two images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// All that a box can have.
     Full,
-    /// Without what is built from source, tailscaled: quick to make, for a first try.
+    /// Without tailscaled, code-server and Syncthing: quick to make, for a first try.
     Small,
 }
 
@@ -79,7 +83,7 @@ fn by_podman(base: &str, kind: Kind, archive: &Path) -> Result<()> {
     let mut build = Command::new("podman");
     build.args(["build", "--build-arg", &format!("BASE={base}"), "--tag", TAG]);
     if kind == Kind::Small {
-        build.args(["--build-arg", "TAILSCALE=without-tailscale"]);
+        build.args(WITHOUT.iter().flat_map(|arg| ["--build-arg", arg]));
     }
     run::logged(build.arg(source()), &log)?;
     let partial = archive.with_extension("partial");

@@ -133,12 +133,18 @@ impl Device {
     ///
     /// The host key is not checked: in a lab it is enough that the address is the node's.
     pub fn plain_ssh(&self, options: &[&str], user: &str, node: &str) -> Command {
-        let mut command = Command::new("ssh");
+        let mut command = self.openssh("ssh");
+        command.args(options).arg(format!("{user}@{node}"));
+        command
+    }
+
+    /// `ssh`, `scp` or `sftp` of this machine, by the names of the tailnet. Append options and arguments.
+    pub fn openssh(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         let proxy =
             format!("ProxyCommand='{}' --socket='{}' nc %h %p", self.tailscale.display(), self.socket().display());
         command.args(["-F", "none", "-o", &proxy, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
-        command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]).args(options);
-        command.arg(format!("{user}@{node}"));
+        command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]);
         command
     }
 
