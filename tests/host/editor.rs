@@ -104,8 +104,8 @@ fn owners_alone(world: &World) -> Outcome {
     ensure(status["restarts"] == 0, "the box itself was not restarted")
 }
 
-fn browser(world: &World) -> Outcome {
-    let (_tailnet, alice) = reachable(world, &["--env", "DEVBOX_EDITOR_IDLE=1"])?;
+/// A file that is opened, read, changed and saved in alice's browser.
+pub(super) fn edits(world: &World, alice: &Device) -> Result<Browser, Failed> {
     // Saved when it is asked to: else it would do so by itself after a second.
     let settings = "mkdir -p .local/share/code-server/User && echo '{\"files.autoSave\": \"off\"}' >.local/share/code-server/User/settings.json";
     let prepare = format!("{settings} && echo written in the box >note.txt");
@@ -131,6 +131,12 @@ fn browser(world: &World) -> Outcome {
     browser.until("document.querySelector('.tab.active:not(.dirty)') && true")?;
     let now = world.ctl(&["exec", "abc", "--", "cat", "note.txt"]).expect(0)?.out;
     ensure(now == "typed from afar, written in the box\n", &format!("the file is {now:?}"))?;
+    Ok(browser)
+}
+
+fn browser(world: &World) -> Outcome {
+    let (_tailnet, alice) = reachable(world, &["--env", "DEVBOX_EDITOR_IDLE=1"])?;
+    let mut browser = edits(world, &alice)?;
     world.ctl(&["exec", "abc", "--", "test", "-e", ".local/share/code-server/heartbeat"]).expect(0)?;
 
     // A terminal is somebody's work, though its window is gone.

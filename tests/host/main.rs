@@ -24,6 +24,7 @@ mod store;
 mod syncthing;
 mod tailnet;
 mod units;
+mod whole;
 mod world;
 
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         login::TESTS,
         login_faults::TESTS,
         secrets::TESTS,
+        whole::TESTS,
         editor::TESTS,
         syncthing::TESTS,
         lab::TESTS,

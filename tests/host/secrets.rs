@@ -11,7 +11,7 @@ const KEY: &str = "hskey-(auth|api)-[A-Za-z0-9_-]{12}-[A-Za-z0-9_-]{20,}";
 
 /// Where a key may be: what systemd gives a service, on a ramfs of that service's, and the administrator's file.
 const LAWFUL: &str = "^(/run/credentials/devboxd\\.service/devbox\\.tailnet|/etc/credstore/devbox\\.tailnet\
-                      |/run/user/1000/credentials/devbox-[a-z]+\\.service/tailnet-key)$";
+                      |/run/user/[0-9]+/credentials/devbox-[a-z]+\\.service/tailnet-key)$";
 
 /// Everywhere that one is found and may not be.
 pub(crate) fn found(world: &World) -> Result<Vec<String>, libtest_mimic::Failed> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use xtask::daemon::{Daemon, Life};
+use xtask::tailnet::Device;
 use xtask::{paths, run};
 
 use super::editor::reachable;
@@ -154,6 +155,12 @@ impl Drop for Outside {
 
 fn both_ways(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &["--with-syncthing"])?;
+    exchanges(world, &alice)?;
+    alone(&InBox(world))
+}
+
+/// A file from alice's box to her machine, and one back.
+pub(super) fn exchanges(world: &World, alice: &Device) -> Outcome {
     world.ctl(&["exec", "--root", "abc", "--", "s6-svwait", "-U", "-t", "60000", "/run/s6/syncthing"]).expect(0)?;
     let home = tempfile::tempdir()?;
     let (inside, outside) = (InBox(world), Outside::start(home.path(), alice.proxy())?);
@@ -169,8 +176,11 @@ fn both_ways(world: &World) -> Outcome {
     outside.scan()?;
     inside.await_file("back")?;
     let back = world.ctl(&["exec", "abc", "--", "stat", "-c", "%U %s", "sync/back"]).expect(0)?;
-    ensure(back.out == "dev 10\n", &back.out)?;
+    ensure(back.out == "dev 10\n", &back.out)
+}
 
+fn alone(inside: &InBox<'_>) -> Outcome {
+    let world = inside.0;
     // It tells nobody of itself, and a page of elsewhere's is not let in by another name.
     let options = inside.ask("GET", "/rest/config/options", None)?;
     let off = ["globalAnnounceEnabled", "localAnnounceEnabled", "relaysEnabled", "natEnabled", "crashReportingEnabled"];
