@@ -149,7 +149,14 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error, secrets: &[&str]) -> Trouble {
-        Trouble::new(Doing::Reaching, format!("{}: {}", self.base, shown(&error.to_string(), secrets)))
+        let why = error.to_string();
+        let trouble = Trouble::new(Doing::Reaching, format!("{}: {}", self.base, shown(&why, secrets)));
+        match why.to_ascii_lowercase() {
+            why if why.contains("certificate") => trouble.mend(Mend::Administrator(
+                "look at this host's clock (`timedatectl`), at the server's certificate and at [tailnet] ca".to_owned(),
+            )),
+            _ => trouble,
+        }
     }
 }
 

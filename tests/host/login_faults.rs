@@ -16,6 +16,9 @@ pub(crate) const TESTS: Tests = &[
     ("login::a_name_that_is_taken", taken),
     ("login::keys_that_do_not_hold", bad_keys),
     ("login::a_provider_that_is_slow", slow),
+    ("login::a_control_server_that_comes_back", comes_back),
+    ("login::a_token_that_is_wrong", wrong_token),
+    ("login::a_clock_that_is_wrong", wrong_clock),
     ("login::ten_boxes_after_a_reboot", ten),
 ];
 
@@ -178,6 +181,68 @@ fn slow(world: &World) -> Outcome {
     created.says("in 8 seconds").or_else(|_| created.says("in 10 seconds"))?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
     ensure(world.run("root", &["pgrep", "-x", "sleep", "-u", "devboxd"]).code != 0, "the program is ended")
+}
+
+/// Away at a start of a box that has its login, the box finds back by itself.
+fn comes_back(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let address = status(world, "abc")?["tailscaleIP"].clone();
+    tailnet.stop().map_err(text)?;
+    world.ctl(&["restart", "abc"]).expect(0)?.says("abc is not on the tailnet")?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    let seen = status(world, "abc")?;
+    ensure(seen["tailnet"] == "unknown" && seen["trouble"].is_string(), &seen.to_string())?;
+    tailnet.start().map_err(text)?;
+    let said = || {
+        world
+            .ok("alice", &["systemctl", "--user", "show", "--value", "--property=StatusText", "devbox-abc"])
+            .unwrap_or_default()
+    };
+    until("it says that it is back", || said().starts_with("ready, on the tailnet as abc ("))?;
+    is_on(world, "abc")?;
+    ensure(status(world, "abc")?["tailscaleIP"] == address, "as the device that it was")
+}
+
+fn wrong_token(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let wrong = "hskey-api-WrongWrong12-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    world.write("/etc/credstore/devbox.tailnet", wrong);
+    world.ok("root", &["systemctl", "stop", "devboxd"])?;
+    let created = world.ctl(&["create", "abc"]).expect(0)?;
+    created.says("401")?;
+    created.says("look whether the token is the right one")?;
+    ensure(!format!("{}{}", created.out, created.err).contains("0123456789abcdef"), "it shows the token")?;
+    let rotated = world.ctl(&["rotate-key", "abc"]).expect(6)?;
+    rotated.says("401")?;
+    world.write("/etc/credstore/devbox.tailnet", tailnet.api_key());
+    world.ok("root", &["systemctl", "stop", "devboxd"])?;
+    world.ok("alice", &["systemctl", "--user", "start", "devboxes-tend"])?;
+    is_on(world, "abc")
+}
+
+/// A clock that is an hour behind or years ahead trusts no certificate, and no key is given by it.
+fn wrong_clock(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let library = world.ok("root", &["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"])?;
+    let clock = |offset: &str| {
+        let environment = format!("LD_PRELOAD={} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1", library.trim());
+        world.override_devboxd(&format!("[Service]\nEnvironment={environment}\n"))
+    };
+    for (offset, verb) in [("-1h", "create"), ("+40y", "restart")] {
+        clock(offset)?;
+        let ran = world.ctl(&[verb, "abc"]).expect(0)?;
+        ran.says("abc is not on the tailnet")?;
+        ran.says("this host's clock")?;
+        ensure(tailnet.nodes().map_err(text)?.is_empty(), "no key was given")?;
+    }
+    world.override_devboxd("")?;
+    world.ok("alice", &["systemctl", "--user", "start", "devboxes-tend"])?;
+    is_on(world, "abc")?;
+    ensure(tailnet.nodes().map_err(text)?.len() == 1, "one device a box")
 }
 
 fn ten(world: &World) -> Outcome {

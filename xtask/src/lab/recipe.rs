@@ -21,6 +21,7 @@ pub const PACKAGES: &[&str] = &[
     "distrobox",
     "fuse-overlayfs",
     "hyperfine",
+    "libfaketime",
     "iproute2",
     "jq",
     "kmod",
