@@ -69,9 +69,9 @@ pub struct TailnetSettings {
 }
 
 impl TailnetSettings {
-    /// Which tailnet they mean: what is known of a device holds only there.
+    /// Which tailnet they mean: what is known of a device holds only there, whoever gave its key.
     pub fn identity(&self) -> String {
-        format!("{:?} {}", self.provider, self.url.as_deref().unwrap_or_default())
+        self.url.as_deref().map_or("tailscale", |url| url.trim_end_matches('/')).to_owned()
     }
 }
 

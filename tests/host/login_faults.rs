@@ -15,6 +15,7 @@ pub(crate) const TESTS: Tests = &[
     ("login::tailscaled_killed", killed),
     ("login::a_name_that_is_taken", taken),
     ("login::keys_that_do_not_hold", bad_keys),
+    ("login::another_provider", another_provider),
     ("login::a_provider_that_is_slow", slow),
     ("login::a_control_server_that_comes_back", comes_back),
     ("login::a_token_that_is_wrong", wrong_token),
@@ -136,19 +137,48 @@ fn taken(world: &World) -> Outcome {
     world.run("root", &["devbox-ctl", "list", "--all"]).expect(0)?.says(&address)
 }
 
-/// A key of the file that is no good, and then one that is.
-fn bad_keys(world: &World) -> Outcome {
-    let tailnet = world.tailnet()?;
-    install(world, &tailnet)?;
+/// A provider that gives keys from the file, of the same control server.
+fn from_file(world: &World, tailnet: &Tailnet) {
     let settings = format!(
         "[tailnet]\nprovider = \"file\"\npath = \"/etc/devbox/keys/{{username}}\"\nurl = \"{}\"\nca = \"/etc/devbox/ca.pem\"\n",
         tailnet.url()
     );
     world.write("/etc/devbox/users.toml", &settings);
-    let put = |key: &str| -> Outcome {
-        world.write("/etc/devbox/keys/alice", key);
-        world.ok("root", &["sh", "-c", "chown -R devboxd: /etc/devbox/keys; chmod 600 /etc/devbox/keys/*"]).map(drop)
-    };
+}
+
+fn put_key(world: &World, key: &str) -> Outcome {
+    world.write("/etc/devbox/keys/alice", key);
+    world.ok("root", &["sh", "-c", "chown -R devboxd: /etc/devbox/keys; chmod 600 /etc/devbox/keys/*"]).map(drop)
+}
+
+/// A box that is on the tailnet stays the device that it is.
+fn another_provider(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let before = node(&tailnet, "abc")?;
+    let with_headscale = std::fs::read_to_string(world.path("/etc/devbox/users.toml"))?;
+    let tags = xtask::tailnet::tag_of("alice");
+    put_key(world, &tailnet.preauth_key(&KeyRequest { tags: &[&tags], ..KeyRequest::default() }).map_err(text)?)?;
+    from_file(world, &tailnet);
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    let seen = status(world, "abc")?;
+    ensure(seen["tailnet"] == "given" && seen["tailscaleIP"] == before["ipAddresses"][0], &seen.to_string())?;
+    world.write("/etc/devbox/users.toml", &with_headscale);
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    is_on(world, "abc")?;
+    let nodes = tailnet.nodes().map_err(text)?;
+    ensure(nodes.len() == 1 && nodes[0]["nodeKey"] == before["nodeKey"], &format!("one device: {nodes:?}"))?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
+}
+
+/// A key of the file that is no good, and then one that is.
+fn bad_keys(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    from_file(world, &tailnet);
+    let put = |key: &str| put_key(world, key);
     let tags = xtask::tailnet::tag_of("alice");
     let request = KeyRequest { tags: &[&tags], ..KeyRequest::default() };
     let brief = KeyRequest { valid: Duration::from_secs(1), ..request };
