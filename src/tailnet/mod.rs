@@ -1,14 +1,17 @@
 //! Where boxes get their tailnet keys, and what becomes of their devices: one [`Provider`] behind which the services
 //! differ.
 //!
-//! What is asked of a provider is decided by its caller (the broker): which host name, which tags. No tenant's word
+//! What is asked of a provider is decided by its caller (the [`Giver`]): which host name, which tags. No tenant's word
 //! reaches one but a box's name, which is a DNS label.
 
 mod authkey;
+pub mod book;
 mod command;
 mod file;
+pub mod giver;
 mod headscale;
 mod http;
+mod lists;
 mod onepassword;
 mod program;
 mod tags;
@@ -20,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use authkey::AuthKey;
+pub use giver::Giver;
 pub use tags::{Tag, TagError, tags_of};
 pub use trouble::{Doing, Mend, Trouble};
 
