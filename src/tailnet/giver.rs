@@ -22,6 +22,7 @@ const START_WAITS: Duration = if cfg!(test) { Duration::from_secs(1) } else { Du
 /// What helps where nothing has to be done.
 pub const LATER: &str = "it is tried again at the next start; `devbox-ctl restart NAME` tries now";
 
+/// Gives keys: one of these for each who may be asked for some.
 #[derive(Debug)]
 pub struct Giver {
     credentials: Credentials,
@@ -82,7 +83,9 @@ impl Giver {
             Ok(Ok(key)) => return key,
             Ok(Err(Stopped::Refused)) => return None,
             Ok(Err(Stopped::Not(why))) => TroubleRow { text: why.message, hint: why.hint },
-            Ok(Err(Stopped::Trouble(trouble))) => TroubleRow { text: trouble.to_string(), hint: trouble.hint() },
+            Ok(Err(Stopped::Trouble(trouble))) => {
+                TroubleRow { text: trouble.to_string(), hint: self.credentials.hint(&trouble) }
+            }
             Ok(Err(Stopped::Clash(device))) => TroubleRow {
                 text: format!("the tailnet has a device called {name} already, and it is not this box's"),
                 hint: format!(
@@ -175,7 +178,7 @@ impl Giver {
                 return Ok(standing(state, known.as_ref(), trouble));
             }
             Err(why) => {
-                let trouble = TroubleRow { text: why.to_string(), hint: why.hint() };
+                let trouble = TroubleRow { text: why.to_string(), hint: self.credentials.hint(&why) };
                 return Ok(standing("unknown", known.as_ref(), trouble));
             }
         };

@@ -89,7 +89,7 @@ impl World {
         std::thread::spawn(move || serving.serve(ledger, desk));
         let tailnet: Arc<Tailnet> = Arc::default();
         let provider: Arc<dyn Provider> = tailnet.clone();
-        let keys = crate::tailnet::Giver::new(Credentials(None)).with(of, provider);
+        let keys = crate::tailnet::Giver::new(Credentials::Given(None)).with(of, provider);
         let giver = Arc::new(Giver::of(Arc::clone(&queue), keys));
         Self { queue, tailnet, giver }
     }
