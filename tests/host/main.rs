@@ -15,6 +15,7 @@ mod lab;
 mod ledger;
 mod login;
 mod login_faults;
+mod own_tailnet;
 mod races;
 mod reboot;
 mod secrets;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         tailnet::TESTS,
         login::TESTS,
         login_faults::TESTS,
+        own_tailnet::TESTS,
         secrets::TESTS,
         lab::TESTS,
         kill::TESTS,

@@ -24,7 +24,7 @@ use book::OwnBook;
 use pages::Pages;
 
 /// What mends a socket that is not there.
-const ENABLE: &str = "systemctl --user enable --now devboxes-login.socket";
+const ENABLE: &str = "systemctl --user enable --now devboxes-login.socket devboxes-tend.timer";
 
 #[derive(Debug)]
 pub struct Own {
