@@ -57,6 +57,12 @@ fn keys(tailnet: &Tailnet) -> Result<usize, Failed> {
     Ok(listed["preAuthKeys"].as_array().ok_or_else(|| format!("no keys in {listed}"))?.len())
 }
 
+/// Whoever answered has ended, and what they started.
+fn nobody_asks(world: &World) -> Outcome {
+    let left = world.run("alice", &["pgrep", "-u", "alice", "-af", "^/usr/bin/devbox-ctl login-answer|^sleep 100"]).out;
+    ensure(left.is_empty(), &left)
+}
+
 fn tend(world: &World) -> Outcome {
     world.ok("alice", &["systemctl", "--user", "start", "devboxes-tend"]).map(drop)
 }
@@ -73,6 +79,7 @@ fn whole_life(world: &World) -> Outcome {
     let created = world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
     created.says("tailnet  ssh dev@abc (")?;
     clean("after create")?;
+    nobody_asks(world)?;
     let first = node(&tailnet, "abc")?;
     ensure(first["tags"] == serde_json::json!([tag_of("alice"), TAG]), &format!("its tags: {first}"))?;
     let seen = status(world, "abc")?;
@@ -245,7 +252,14 @@ fn program(world: &World) -> Outcome {
         node(&tailnet, "abc")?["ipAddresses"].as_array().is_some_and(|a| a.contains(&seen["tailscaleIP"])),
         "it is on",
     )?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    // One that does not end is not waited for.
+    write(world, "give", "#!/bin/sh\nexec sleep 100\n", "700")?;
+    let created = world.ctl(&["create", "slow"]).expect(0)?;
+    created.says("in 8 seconds").or_else(|_| created.says("in 10 seconds"))?;
+    world.ctl(&["exec", "slow", "--", "true"]).expect(0)?;
+    nobody_asks(world)?;
+    world.ctl(&["destroy", "--yes", "slow"]).expect(0).map(drop)
 }
 
 fn broker(world: &World) -> Outcome {

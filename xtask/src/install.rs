@@ -62,6 +62,11 @@ pub fn into(root: &Path, programs: &Path) -> Result<()> {
     for (from, to) in FILES {
         copy(&paths::workspace().join(from), &root.join(to), 0o644)?;
     }
+    documents(root, programs)
+}
+
+/// Man pages and completions, made by the program itself.
+fn documents(root: &Path, programs: &Path) -> Result<()> {
     let program = programs.join("devbox-ctl");
     let man = root.join("usr/share/man/man1");
     fs::create_dir_all(&man).with_context(|| format!("cannot make {}", man.display()))?;
@@ -87,7 +92,7 @@ pub fn without_broker(root: &Path, programs: &Path) -> Result<()> {
     for (from, to) in FILES.iter().filter(|(_, to)| to.starts_with(OF_OWNERS)) {
         copy(&paths::workspace().join(from), &root.join(to), 0o644)?;
     }
-    Ok(())
+    documents(root, programs)
 }
 
 /// Takes away the programs and units again; the ledger stays.

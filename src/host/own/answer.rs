@@ -36,17 +36,18 @@ pub fn answer() -> Result<Vec<String>, HostError> {
     }
     let Some(own) = Own::open(&account)? else { return Ok(Vec::new()) };
     connection.set_write_timeout(Some(WRITE)).map_err(failed)?;
-    let (working, done) = mpsc::channel::<()>();
     // Who has gone away meanwhile does without.
-    let _ = match asked.id {
-        Id::Login => connection.write_all(Giver::login(&own.book, &asked.name).as_bytes()),
-        Id::Key(need) => match own.giver.key(&own.book, &asked.name, need, working) {
-            Some(key) => connection.write_all(key.expose().as_bytes()),
-            None => Ok(()),
-        },
-    };
-    let _ = connection.shutdown(Shutdown::Both);
-    // What is being asked of the provider is written down when it is through, whether somebody waits or not.
-    let _ = done.recv();
+    match asked.id {
+        Id::Login => drop(connection.write_all(Giver::login(&own.book, &asked.name).as_bytes())),
+        Id::Key(need) => {
+            let (working, done) = mpsc::channel::<()>();
+            if let Some(key) = own.giver.key(&own.book, &asked.name, need, working) {
+                let _ = connection.write_all(key.expose().as_bytes());
+            }
+            let _ = connection.shutdown(Shutdown::Both);
+            // What is being asked of the provider is written down when it is through, whether somebody waits or not.
+            let _ = done.recv();
+        }
+    }
     Ok(own.book.said())
 }
