@@ -14,6 +14,7 @@ pub(crate) const TESTS: Tests = &[
     ("own_tailnet::anothers_key", anothers),
     ("own_tailnet::what_is_not_set_up_right", wrong),
     ("own_tailnet::a_program_of_the_owners", program),
+    ("own_tailnet::boxes_after_a_reboot", reboot),
     ("own_tailnet::a_broker_goes_before_it", broker),
 ];
 
@@ -260,6 +261,26 @@ fn program(world: &World) -> Outcome {
     world.ctl(&["exec", "slow", "--", "true"]).expect(0)?;
     nobody_asks(world)?;
     world.ctl(&["destroy", "--yes", "slow"]).expect(0).map(drop)
+}
+
+fn reboot(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let boxes = ["abc", "def", "ghi"];
+    let made: Vec<_> = boxes.iter().map(|name| world.spawn("alice", &["devbox-ctl", "create", name])).collect();
+    for one in made {
+        one.finish().expect(0)?;
+    }
+    boxes.iter().try_for_each(|name| is_on(world, name))?;
+    let given = keys(&tailnet)?;
+    world.reboot()?;
+    world.run("alice", &["systemctl", "--user", "is-system-running", "--wait"]);
+    for name in boxes {
+        let seen = status(world, name)?;
+        ensure(seen["state"] == "running" && seen["tailnet"] == "on", &seen.to_string())?;
+    }
+    ensure(keys(&tailnet)? == given, "no box needed another key")?;
+    ensure(tailnet.nodes().map_err(text)?.len() == boxes.len(), "one device a box")
 }
 
 fn broker(world: &World) -> Outcome {
