@@ -8,6 +8,8 @@ pub const INTERFACE: &str = "io.devbox.Broker1";
 /// Where systemd fetches a box's login to the tailnet, as the credentials [`LOGIN`] and [`KEY`] (systemd.exec(5),
 /// LoadCredential=).
 pub const LOGIN_SOCKET: &str = "/run/devboxd/login.sock";
+/// The same of an owner's own, where there is no broker; `%t` is systemd's for the owner's /run/user/UID.
+pub const OWN_LOGIN_SOCKET: &str = "%t/devbox/login.sock";
 /// Credential: the control server and whom it is trusted by, as JSON; empty where there is no tailnet.
 pub const LOGIN: &str = "tailnet-login";
 /// Credential: the key, and nothing else; empty for a box that is on the tailnet already.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use devbox_ctl::plan::{self, CreateRequest, Plan, StartRequest};
 use devbox_ctl::quadlet::{Templates, render};
-use devbox_ctl::spec::BoxSpec;
+use devbox_ctl::spec::{BoxSpec, Tailnet};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
@@ -25,21 +25,16 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
     let files = render(spec, &Templates::default()).unwrap();
     let mut out: BTreeMap<_, _> = files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
     let name = &spec.name;
-    let create = plan::create(CreateRequest {
-        name,
-        files,
-        start: true,
-        reserve: Some((spec.cpu, spec.memory)),
-        volumes_there: &[],
-    });
-    let request =
-        StartRequest { name, loaded: true, marked: true, creating: false, ask: Some((spec.cpu, spec.memory)) };
+    let brokered = spec.tailnet != Tailnet::Own;
+    let sizes = brokered.then_some((spec.cpu, spec.memory));
+    let create = plan::create(CreateRequest { name, files, start: true, reserve: sizes, volumes_there: &[] });
+    let request = StartRequest { name, loaded: true, marked: true, creating: false, ask: sizes };
     let plans = [
         create,
         plan::start(StartRequest { loaded: false, creating: true, ..request }),
         plan::stop(name),
         plan::restart(StartRequest { marked: false, ..request }),
-        plan::destroy(name, &[], true),
+        plan::destroy(name, &[], brokered),
     ];
     for plan in plans {
         plan::check(&plan).unwrap();

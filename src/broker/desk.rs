@@ -6,16 +6,16 @@ pub(super) mod login;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::ledger::devices::Departed;
 use super::ledger::{Held, Ledger, Reported};
 use super::rules::{Names, Rules};
 use super::{probe, reconcile};
 use crate::policy::host::Free;
 use crate::settings::{self, TailnetSettings};
 use crate::spec::BoxName;
+use crate::tailnet::book::{Departed, Facts};
 use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
 
-use login::{LoginFacts, LoginRequest};
+use login::LoginRequest;
 
 /// How long a reservation holds: longer than the longest start.
 pub(super) const RESERVED_FOR: i64 = 600;
@@ -95,7 +95,7 @@ pub(super) enum Answer {
     Findings(Vec<Finding>),
     Uid(u32),
     Status(bool, String),
-    Login(Box<LoginFacts>),
+    Login(Box<Facts>),
     Departed(Vec<Departed>, TailnetSettings),
 }
 

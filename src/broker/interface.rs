@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn the_introspection_data_is_as_documented() {
         let queue: Arc<Queue> = Arc::default();
-        let giver = Arc::new(Giver::new(Arc::clone(&queue), crate::tailnet::Credentials(None)));
+        let giver = Arc::new(Giver::new(Arc::clone(&queue), crate::tailnet::Credentials::Given(None)));
         let (activity, asking) = (Arc::new(Activity::new()), Arc::default());
         let broker = Broker { queue, activity, callers: Callers::default(), giver, asking };
         let mut xml = String::from("<node name=\"/io/devbox/Broker1\">\n");

@@ -76,7 +76,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
             .spawn(move || queue.serve(ledger, desk::Desk::default()))?
     };
     let activity = Arc::new(Activity::new());
-    let credentials = Credentials(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
+    let credentials = Credentials::Given(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
     let giver = Arc::new(Giver::new(Arc::clone(&queue), credentials));
     let mut sockets = ListenFd::from_env();
     let serving = match sockets.take_unix_listener(0) {

@@ -6,7 +6,7 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
 use super::{ssh_config, tailnet};
-use crate::host::{self, entries, observe};
+use crate::host::{self, Keeper, entries, observe};
 use crate::plan::{self, CreateRequest, Plan};
 use crate::policy::limits::{self, Refusal, Request};
 use crate::quadlet::{self, names};
@@ -57,7 +57,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let asked = Asked::parse(args)?;
     let session = if args.dry_run { Session::look(out)? } else { Session::begin(out, None)? };
     let settings = host::settings()?;
-    let spec = asked.into_spec(&settings, &session.host.account.user);
+    let host = &session.host;
+    let made = Keeper::of_new_boxes(&host.account, host.broker()?)?;
+    let spec = asked.into_spec(&settings, &host.account.user, made);
     if args.dry_run {
         print_plan(&decide(&session, &settings, spec.masked(), args)?, out);
         return Ok(());
@@ -66,7 +68,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let plan = decide(&session, &settings, spec.clone(), args)?;
     session.apply(&plan, admission.into())?;
     ssh_config::refresh(&session.host);
-    let stands = if args.no_start { None } else { tailnet::settle(&session.host, &spec.name, out)? };
+    let stands = if args.no_start { None } else { tailnet::settle(&session.host, &spec.name, made, out)? };
     show(&session, &spec, begun, args.no_start, stands.as_ref())?;
     let Some(stands) = stands.filter(|s| !tailnet::is_on(s)) else { return Ok(()) };
     let failure = tailnet::off(&spec.name, &stands);
@@ -107,7 +109,7 @@ impl Asked {
         Ok(asked)
     }
 
-    fn into_spec(self, settings: &Settings, user: &str) -> BoxSpec {
+    fn into_spec(self, settings: &Settings, user: &str, tailnet: Tailnet) -> BoxSpec {
         let owner = settings.owner(user);
         BoxSpec {
             format: FORMAT,
@@ -117,7 +119,7 @@ impl Asked {
             memory: self.memory.unwrap_or(owner.memory),
             created_at: host::now(),
             dev: DevIs::Subordinate,
-            tailnet: Tailnet::None,
+            tailnet,
             with_syncthing: self.with_syncthing,
             env: self.env,
             mounts: self.mounts,
@@ -137,9 +139,6 @@ fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, args: &Args
             return Err(refused(session, refusal));
         }
         _ => {}
-    }
-    if has_broker {
-        spec.tailnet = Tailnet::Broker;
     }
     for mount in &spec.mounts {
         if let Some(trouble) = observe::mount_trouble(account, mount) {

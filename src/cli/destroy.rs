@@ -4,7 +4,7 @@ use super::error::{Failure, Kind};
 use super::output::Output;
 use super::session::Session;
 use super::{ask, ssh_config};
-use crate::host::{Account, Broker, Pending, entry};
+use crate::host::{Account, Left, Pending, entry, tidy};
 use crate::plan;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -45,15 +45,22 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         .apply(&plan::destroy(&name, &keep, session.host.broker()?.is_some()), held.into())
         .map_err(|failure| half_done(&session, &name, failure))?;
     ssh_config::refresh(&session.host);
-    let left = session.host.broker()?.map(Broker::tidy).transpose();
+    let broker = session.host.broker()?;
+    let left = tidy(&session.host.account, broker);
     out.remark(&match (keep.is_empty(), args.keep_volume) {
         (true, _) => format!("{name} is destroyed"),
         (false, true) => format!("{name} is destroyed; its data is kept"),
         (false, false) => format!("{name} is destroyed; its data is kept, as the destroy before this one had said"),
     });
     match left {
-        Ok(Some(1..)) => Err(Failure::new(Kind::TailnetLeft, format!("{name} could not be taken off the tailnet yet"))
-            .hint("that is tried again every quarter of an hour; `journalctl -u devboxd` says why")),
+        Ok(Left { count: 1.., why }) => {
+            let left = Failure::new(Kind::TailnetLeft, format!("{name} could not be taken off the tailnet yet"));
+            Err(Failure { facts: why, ..left }.hint(if broker.is_some() {
+                "that is tried again every quarter of an hour; `journalctl -u devboxd` says why"
+            } else {
+                "`devboxes-tend.timer` of yours tries it again every few minutes"
+            }))
+        }
         // Whether a device is left is then unknown, and the timer's to find out.
         Err(why) => Err(Failure { kind: Kind::TailnetLeft, ..Failure::from(why) }),
         Ok(_) => Ok(()),

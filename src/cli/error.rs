@@ -280,6 +280,10 @@ impl From<HostError> for Failure {
             HostError::Broker(_) => {
                 failure(Kind::Backend).hint("`systemctl status devboxd` says more; nothing is done without it")
             }
+            HostError::OwnSettings(wrong) => match &wrong.nearest {
+                Some(key) => failure(Kind::InvalidInput).hint(format!("did you mean `{key}`?")),
+                None => failure(Kind::InvalidInput).hint("mend that file of yours, or remove it to have no tailnet"),
+            },
             HostError::Root => failure(Kind::NotAllowed).hint("run it as the box's owner"),
             HostError::NoAccount(_) => failure(Kind::Backend).hint("getent passwd does not know you"),
             HostError::Io { .. } => failure(Kind::Backend),

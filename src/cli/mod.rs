@@ -76,6 +76,8 @@ enum Verb {
     Report(report::Args),
     #[command(hide = true)]
     Tend(tailnet::TendArgs),
+    #[command(hide = true)]
+    LoginAnswer(tailnet::AnswerArgs),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -131,6 +133,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Admin(args) => admin::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
         Verb::Tend(args) => tailnet::tend(&args, out),
+        Verb::LoginAnswer(args) => tailnet::answer(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
         Verb::Man(args) => man::run(&args, out),
     };

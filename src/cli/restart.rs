@@ -20,12 +20,12 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     each(&args.names, out, |session, held| {
         let entry = whole(&held)?;
-        let (name, has_tailnet) = (entry.name.clone(), tailnet::has(entry));
+        let (name, made) = (entry.name.clone(), tailnet::of(entry));
         let unit = names::service(&name);
         let runs = State::of_unit(session.host.systemd.states(&unit)?.get(&unit)) == State::Running;
         let plan = plan::restart(request(session, entry, !runs)?);
         session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
-        tailnet::after_start(&session.host, &name, has_tailnet, out)
+        tailnet::after_start(&session.host, &name, made, out)
     })
 }

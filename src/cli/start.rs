@@ -20,7 +20,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     each(&args.names, out, |session, held| {
         let entry = whole(&held)?;
-        let (name, has_tailnet) = (entry.name.clone(), tailnet::has(entry));
+        let (name, made) = (entry.name.clone(), tailnet::of(entry));
         let unit = quadlet::names::service(&name);
         let units = session.host.systemd.states(&unit)?;
         // One that is starting is waited for: systemd joins both jobs.
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         let plan = plan::start(request(session, entry, true)?);
         session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
-        tailnet::after_start(&session.host, &name, has_tailnet, out)
+        tailnet::after_start(&session.host, &name, made, out)
     })
 }
 

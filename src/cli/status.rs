@@ -7,7 +7,7 @@ use super::output::{self, Output};
 use super::tailnet;
 use super::view::{State, View};
 use crate::host::systemd::Systemd;
-use crate::host::{Account, Broker, entry};
+use crate::host::{Account, entry};
 use crate::policy::said::with_own_word;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -25,15 +25,16 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let entry = entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
     let systemd = Systemd::connect(&account)?;
     let mut view = view(&account, &systemd, &entry)?;
-    let broker = if tailnet::has(&entry) { Broker::connect()? } else { None };
-    let stands = broker.map(|broker| broker.tailnet(&name));
+    let stands = tailnet::keeper(&account, tailnet::of(&entry))
+        .and_then(|keeper| Ok(keeper.map(|keeper| keeper.stands(&name)).transpose()?))
+        .transpose();
     match stands {
         Some(Ok(stands)) if view.state == State::Running => {
             view.add_tailnet(with_own_word(stands, &tailnet::says(&systemd, &name)?));
         }
         Some(Ok(stands)) => view.add_tailnet(stands),
         // The rest of it is known all the same.
-        Some(Err(why)) => out.warning(&Failure::from(why).message),
+        Some(Err(why)) => out.warning(&why.message),
         None => {}
     }
     if out.json {

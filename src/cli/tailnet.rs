@@ -8,7 +8,7 @@ use super::output::Output;
 use super::progress::Spinner;
 use crate::host::podman::Podman;
 use crate::host::systemd::Systemd;
-use crate::host::{Account, Broker, Entry, Host, entries, entry, login};
+use crate::host::{Account, Broker, Entry, Host, Keeper, entries, entry, own, tidy};
 use crate::policy::said::{Said, said, with_own_word};
 use crate::quadlet::names;
 use crate::spec::{BoxName, BoxSpec, Tailnet};
@@ -24,18 +24,17 @@ pub(super) struct RotateArgs {
 pub(super) fn rotate(args: &RotateArgs, out: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
     let (account, podman) = exec::running(&name)?;
-    let has_tailnet = entry(&account, &name).is_some_and(|entry| has(&entry));
-    let broker = Broker::connect()?.filter(|_| has_tailnet);
-    let broker = broker.ok_or_else(|| none(&name))?;
+    let made = entry(&account, &name).map_or(Tailnet::None, |entry| of(&entry));
+    let keeper = keeper(&account, made)?.ok_or_else(|| none(&name))?;
     let spinner = Spinner::new(out);
-    spinner.step("asking the broker for a key");
-    if broker.tailnet(&name)?.state == "none" {
+    spinner.step(&format!("asking {} for a key", keeper.word()));
+    if keeper.stands(&name)?.state == "none" {
         return Err(none(&name));
     }
     // One that has lost its login would become a second device beside the one that it was.
     let lost = says(&Systemd::connect(&account)?, &name)? == Said::WantsKey;
-    hand_in(&podman, &name, if lost { KEY_ANEW } else { KEY_ROTATED }, &broker)?;
-    let stands = broker.tailnet(&name)?;
+    hand_in(&podman, &name, if lost { KEY_ANEW } else { KEY_ROTATED }, &keeper)?;
+    let stands = keeper.stands(&name)?;
     drop(spinner);
     if !is_on(&stands) {
         return Err(off(&name, &stands));
@@ -45,34 +44,58 @@ pub(super) fn rotate(args: &RotateArgs, out: Output) -> Result<(), Failure> {
 }
 
 /// How a box that has just started stands; one that was ready before its key came gets it now. `None`: no tailnet here.
-pub(super) fn settle(host: &Host, name: &BoxName, out: Output) -> Result<Option<OnTailnet>, Failure> {
-    let Some(broker) = host.broker()? else { return Ok(None) };
+pub(super) fn settle(host: &Host, name: &BoxName, made: Tailnet, out: Output) -> Result<Option<OnTailnet>, Failure> {
+    let Some(keeper) = Keeper::of(&host.account, made, host.broker()?.cloned())? else { return Ok(None) };
     let spinner = Spinner::new(out);
     if says(&host.systemd, name)? == Said::WantsKey {
-        spinner.step("asking the broker for a key once more");
+        spinner.step(&format!("asking {} for a key once more", keeper.word()));
         // Without one the box goes on, and why is in how it stands.
-        let _ = hand_in(&host.podman, name, KEY_ANEW, broker);
+        let _ = hand_in(&host.podman, name, KEY_ANEW, &keeper);
     }
     spinner.step("looking for the box on the tailnet");
-    let stands = with_own_word(broker.tailnet(name)?, &says(&host.systemd, name)?);
+    let stands = with_own_word(keeper.stands(name)?, &says(&host.systemd, name)?);
     Ok(Some(stands).filter(|stands| stands.state != "none"))
 }
 
 /// What `start` and `restart` add: one that says that it is on the tailnet is not asked about.
-pub(super) fn after_start(host: &Host, name: &BoxName, has_tailnet: bool, out: Output) -> Result<(), Failure> {
-    if !has_tailnet || matches!(says(&host.systemd, name)?, Said::On(..)) {
+pub(super) fn after_start(host: &Host, name: &BoxName, made: Tailnet, out: Output) -> Result<(), Failure> {
+    if made == Tailnet::None || matches!(says(&host.systemd, name)?, Said::On(..)) {
         return Ok(());
     }
-    let Some(stands) = settle(host, name, out)? else { return Ok(()) };
+    let stands = match settle(host, name, made, out) {
+        // The box runs all the same.
+        Err(wrong) if made == Tailnet::Own && wrong.kind == Kind::InvalidInput => {
+            out.warning(&wrong.text());
+            return Ok(());
+        }
+        other => other?,
+    };
+    let Some(stands) = stands else { return Ok(()) };
     if !is_on(&stands) {
         out.warning(&off(name, &stands).text());
     }
     Ok(())
 }
 
-/// Whether the box was made to be on this host's tailnet.
-pub(super) fn has(entry: &Entry) -> bool {
-    entry.spec.as_ref().is_ok_and(|spec| spec.tailnet == Tailnet::Broker)
+/// Whether the box was made to be on a tailnet, and on whose.
+pub(super) fn of(entry: &Entry) -> Tailnet {
+    entry.spec.as_ref().map_or(Tailnet::None, |spec| spec.tailnet)
+}
+
+/// Who knows about it, for a box that was made so.
+pub(super) fn keeper(account: &Account, made: Tailnet) -> Result<Option<Keeper>, Failure> {
+    let broker = if made == Tailnet::None { None } else { Broker::connect()? };
+    Ok(Keeper::of(account, made, broker)?)
+}
+
+/// Answer a box that asks for its way onto the owner's tailnet
+#[derive(Debug, clap::Args)]
+pub(super) struct AnswerArgs {}
+
+/// What the owner's socket runs (systemd/devboxes-login.socket), its connection as standard input.
+pub(super) fn answer(_: &AnswerArgs, out: Output) -> Result<(), Failure> {
+    own::answer()?.iter().for_each(|text| out.warning(text));
+    Ok(())
 }
 
 /// Give boxes that wait for a tailnet key another try
@@ -82,7 +105,8 @@ pub(super) struct TendArgs {}
 /// What the owner's timer runs (systemd/devboxes-tend.timer): at a boot nobody is there to start a box again.
 pub(super) fn tend(_: &TendArgs, out: Output) -> Result<(), Failure> {
     let account = Account::current()?;
-    let boxes: Vec<Entry> = entries(&account)?.into_iter().filter(has).collect();
+    tidy_own(&account)?;
+    let boxes: Vec<Entry> = entries(&account)?.into_iter().filter(|e| of(e) != Tailnet::None).collect();
     if boxes.is_empty() {
         return Ok(());
     }
@@ -92,12 +116,21 @@ pub(super) fn tend(_: &TendArgs, out: Output) -> Result<(), Failure> {
         if says(&systemd, &entry.name)? != Said::WantsKey {
             continue;
         }
-        let Some(broker) = Broker::connect()? else { return Ok(()) };
-        match hand_in(&Podman::of(&account, &systemd)?, &entry.name, KEY_ANEW, &broker) {
+        let Some(keeper) = keeper(&account, of(entry))? else { continue };
+        match hand_in(&Podman::of(&account, &systemd)?, &entry.name, KEY_ANEW, &keeper) {
             Ok(()) => out.remark(&format!("{} got a key for the tailnet", entry.name)),
             // It is tried again in some minutes, and `status` says it: not a line of the journal each time.
             Err(why) => debug!("{}: {}", entry.name, why.message),
         }
+    }
+    Ok(())
+}
+
+/// Where a broker has a timer of its own for devices of boxes that are gone, an owner has this one.
+fn tidy_own(account: &Account) -> Result<(), Failure> {
+    if Broker::connect()?.is_none() {
+        let left = tidy(account, None)?;
+        left.why.iter().for_each(|why| debug!("{why}"));
     }
     Ok(())
 }
@@ -112,19 +145,20 @@ pub(super) fn is_on(stands: &OnTailnet) -> bool {
     matches!(stands.state.as_str(), "on" | "given")
 }
 
-fn hand_in(podman: &Podman, name: &BoxName, id: &str, broker: &Broker) -> Result<(), Failure> {
-    match login::key(name, id)? {
+fn hand_in(podman: &Podman, name: &BoxName, id: &str, keeper: &Keeper) -> Result<(), Failure> {
+    match keeper.key(name, id)? {
         Some(key) => Ok(podman.hand_in_key(name, &key)?),
-        None => Err(off(name, &broker.tailnet(name)?)),
+        None => Err(off(name, &keeper.stands(name)?)),
     }
 }
 
 /// What `create` adds to how a box is reached.
 pub(super) fn lines(spec: &BoxSpec, stands: &OnTailnet) -> String {
     let host = if stands.hostname.is_empty() { spec.name.as_str() } else { &stands.hostname };
-    let mut lines = format!("\n  tailnet  ssh dev@{host}{}\n           code-server http://{host}:8080", at(stands));
+    let mut lines = format!("\n  tailnet  ssh dev@{host}{}", at(stands));
+    lines.push_str(&format!("\n           http://{host}:8080 (code-server)\n           zed ssh://dev@{host}/home/dev"));
     if spec.with_syncthing {
-        lines.push_str(&format!("\n           syncthing tcp://{host}:22000, of /home/dev/sync"));
+        lines.push_str(&format!("\n           tcp://{host}:22000 (Syncthing, of /home/dev/sync)"));
     }
     lines
 }
@@ -148,5 +182,5 @@ fn at(stands: &OnTailnet) -> String {
 
 fn none(name: &BoxName) -> Failure {
     Failure::new(Kind::InvalidInput, format!("{name} is not on a tailnet"))
-        .hint("this host has none, or the box was made before it had: docs/tailnet.md")
+        .hint("there is none here, or the box was made before there was: docs/tailnet.md")
 }

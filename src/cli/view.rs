@@ -10,7 +10,7 @@ use crate::host::systemd::{UnitDetails, UnitState};
 use crate::host::{Entry, Pending, Trouble};
 use crate::policy::said::{Said, said};
 use crate::quadlet::names;
-use crate::spec::Cpu;
+use crate::spec::{Cpu, Tailnet};
 use crate::wire::{LedgerBox, OnTailnet};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -126,7 +126,7 @@ impl View {
             tailscale_hostname: None,
             tailscale_ip: None,
             tailnet: None,
-            has_tailnet: tailnet::has(entry),
+            has_tailnet: tailnet::of(entry) != Tailnet::None,
             with_syncthing: spec.is_some_and(|s| s.with_syncthing),
             image: spec.map(|s| s.image.to_string()),
             health: None,
@@ -159,7 +159,7 @@ impl View {
         Some(Self { state, created_at, cpu_limit: cpu, memory_limit: memory, trouble: None, ..view })
     }
 
-    /// What the broker knows of its device.
+    /// What is known of its device.
     pub(super) fn add_tailnet(&mut self, stands: OnTailnet) {
         if stands.state == "none" {
             return;
@@ -179,7 +179,7 @@ impl View {
             self.health = Some(if details.sub == "running" { "ready" } else { "not-ready" });
             self.memory_used_bytes = details.memory_bytes;
             self.cpu_used_seconds = details.cpu_nanoseconds.map(|ns| ns / 1_000_000_000);
-            // Until the broker is asked, which knows better.
+            // Until who knows better is asked.
             if self.has_tailnet
                 && let Said::On(hostname, address) = said(&details.status_text)
             {

@@ -28,6 +28,11 @@ impl Account {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn at(home: &Path) -> Self {
+        Self { uid: Uid::current().as_raw(), user: "alice".to_owned(), home: home.to_owned() }
+    }
+
     /// One folder a box. The units in it are the registry.
     ///
     /// Not `$XDG_CONFIG_HOME`: the user manager reads units, and it has not the shell's environment.
@@ -47,6 +52,25 @@ impl Account {
     /// Where folders are made and taken apart: beside Quadlet's, so that a rename is enough, and outside its search.
     pub fn stage(&self) -> PathBuf {
         self.home.join(".config/containers/devbox-stage")
+    }
+
+    /// The owner's own provider of tailnet keys, where there is no broker, and its secret.
+    pub fn tailnet_settings(&self) -> PathBuf {
+        self.home.join(".config/devbox/tailnet.toml")
+    }
+
+    pub fn tailnet_credential(&self) -> PathBuf {
+        self.home.join(".config/devbox/tailnet-credential")
+    }
+
+    /// Where boxes ask for their keys then; [`crate::wire::OWN_LOGIN_SOCKET`] with the folder of this account.
+    pub fn login_socket(&self) -> PathBuf {
+        self.runtime().join("devbox/login.sock")
+    }
+
+    /// Where what is only known here is kept.
+    pub(super) fn state(&self) -> PathBuf {
+        self.home.join(".local/state")
     }
 
     /// The key with which `devbox-ctl ssh` enters boxes.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::lock::BoxLock;
 use super::podman::Podman;
 use super::systemd::{Job, JobEnd, Systemd};
-use super::{Account, AccountLock, Broker, Entry, HostError, Interrupts, files, generator, journal, registry, stage};
+use super::{
+    Account, AccountLock, Broker, Entry, HostError, Interrupts, files, generator, journal, own, registry, stage,
+};
 use crate::plan::{Plan, Step};
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -207,6 +209,7 @@ impl Host {
             Step::Reserve { cpu, memory, start } => self.the_broker()?.reserve(name, *cpu, *memory, *start),
             Step::Commit => self.the_broker()?.commit(name),
             Step::Release => self.the_broker()?.release(name),
+            Step::Depart => own::depart(&self.account, name),
             Step::AskRoom { memory } => self.the_broker()?.start(name, memory.bytes()),
             Step::Withdraw => files::withdraw(&folder, &stage::aside(&self.account, name)),
             Step::Discard => files::remove_all(&stage::aside(&self.account, name)),

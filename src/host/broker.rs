@@ -40,7 +40,7 @@ const INSTALLED: [&str; 4] = [
 /// Longer than the bus waits for a service to start.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Broker(Broker1Proxy<'static>);
 
 impl Broker {

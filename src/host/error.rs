@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::systemd::Job;
+use crate::settings::SettingsError;
 use crate::wire::Refused;
 
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,8 @@ pub enum HostError {
     Refused(Refused),
     #[error("the broker of this host does not answer: {0}")]
     Broker(String),
+    #[error(transparent)]
+    OwnSettings(#[from] SettingsError),
     #[error("root has no boxes: its containers would not be rootless")]
     Root,
     #[error("the user id {0} has no account")]

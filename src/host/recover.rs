@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{AccountLock, Host, HostError, Pending, files, registry, stage};
+use super::{AccountLock, Host, HostError, Pending, files, own, registry, stage};
 use crate::plan;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -92,10 +92,11 @@ fn forget_one(host: &Host, name: &BoxName, folder: &Path) -> Result<(), HostErro
     for unit in names::volume_services(name).into_iter().chain([names::service(name)]) {
         host.systemd.reset_failed(&unit)?;
     }
-    if let Some(broker) = host.broker()?
-        && registry::entry(&host.account, name).is_none()
-    {
-        broker.release(name)?;
+    if registry::entry(&host.account, name).is_none() {
+        match host.broker()? {
+            Some(broker) => broker.release(name)?,
+            None => own::depart(&host.account, name)?,
+        }
     }
     files::remove_all(folder)
 }

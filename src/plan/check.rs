@@ -53,6 +53,9 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
                 Step::Release if !before.contains(&Step::Withdraw) => {
                     return broken("it gives a name away that a box has");
                 }
+                Step::Depart if !before.contains(&Step::Withdraw) => {
+                    return broken("it takes a box off the tailnet that is there");
+                }
                 Step::Discard if !before.contains(&Step::Withdraw) || !before.contains(&Step::Reload) => {
                     return broken("it deletes units that systemd may still know");
                 }
@@ -143,6 +146,7 @@ mod tests {
             "it stops what is not this box's"
         );
         assert_eq!(spoil(|p| p.steps.retain(|s| *s != Step::Reload)), "it deletes units that systemd may still know");
+        assert_eq!(spoil(|p| p.steps.insert(1, Step::Depart)), "it takes a box off the tailnet that is there");
         assert_eq!(spoil(|p| p.steps.push(Step::Publish)), "it cannot be undone");
         assert_eq!(spoil(|p| p.files.push(file("x"))), "its files and its steps disagree");
     }

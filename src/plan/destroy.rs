@@ -22,7 +22,7 @@ pub(super) fn steps(name: &BoxName, keep: &[String], brokered: bool) -> Vec<Step
     // A unit that failed stays in the manager's list, file or not.
     steps.extend(std::iter::once(unit).chain(names::volume_services(name)).map(|unit| Step::ResetFailed { unit }));
     // What is aside tells the next command, should the broker not answer.
-    steps.extend(brokered.then_some(Step::Release));
+    steps.push(if brokered { Step::Release } else { Step::Depart });
     steps.push(Step::Discard);
     steps
 }

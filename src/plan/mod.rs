@@ -61,6 +61,8 @@ pub enum Step {
     Commit,
     /// The name is given back.
     Release,
+    /// Its device on the owner's own tailnet is to go.
+    Depart,
     /// The broker says whether the host has room now.
     AskRoom {
         memory: Memory,
@@ -114,6 +116,7 @@ impl Step {
             Self::Reserve { cpu, memory, .. } => format!("reserve {name} with {cpu} cpu and {memory} at the broker"),
             Self::Commit => format!("make {name} a box of the broker's ledger"),
             Self::Release => format!("give {name} back to the broker"),
+            Self::Depart => format!("note that the device of {name} is to go, if it had one"),
             Self::AskRoom { memory } => format!("ask the broker whether there is room for {memory}"),
             Self::Withdraw => format!("remove the units of {name}"),
             Self::Discard => "delete what was removed".to_owned(),

@@ -1,5 +1,6 @@
 //! Decisions over facts: no I/O, no clock. The embedded default and the broker call the same functions.
 
+pub mod asked;
 pub mod host;
 pub mod limits;
 pub mod login;

@@ -74,7 +74,9 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         capabilities => CAPABILITIES,
         with_syncthing,
         has_env => !env.is_empty(),
-        login_socket => (*tailnet == Tailnet::Broker).then_some(wire::LOGIN_SOCKET),
+        login_socket => login_socket(*tailnet),
+        // Then a box starts where nobody listens, and is not on the tailnet.
+        login_may_be_missing => *tailnet == Tailnet::Own,
         dev => dev.word(),
         user_namespace => (*dev == DevIs::Owner).then_some("keep-id:uid=1000,gid=1000"),
         mounts,
@@ -93,6 +95,15 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
+}
+
+fn login_socket(tailnet: Tailnet) -> Option<Value> {
+    match tailnet {
+        Tailnet::None => None,
+        Tailnet::Broker => Some(Value::from(wire::LOGIN_SOCKET)),
+        // Its `%t` is systemd's to fill in; there is nothing of anybody's in it.
+        Tailnet::Own => Some(Value::from_safe_string(wire::OWN_LOGIN_SOCKET.to_owned())),
+    }
 }
 
 fn fill(template: &str, values: &Value) -> Result<String, Error> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::keys;
-use super::{OwnerSettings, Provider, Settings, SettingsError};
+use super::{OwnerSettings, Provider, Settings, SettingsError, TailnetSettings};
 use crate::spec::{Cpu, Memory};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -91,6 +91,16 @@ impl Fragment {
     /// Reads one file's text; `file` is only for messages.
     pub fn parse(file: &str, text: &str) -> Result<Self, SettingsError> {
         keys::check(file, text)?;
+        Self::read(file, text)
+    }
+
+    /// Reads an owner's own file.
+    pub fn parse_own(file: &str, text: &str) -> Result<Self, SettingsError> {
+        keys::check_own(file, text)?;
+        Self::read(file, text)
+    }
+
+    fn read(file: &str, text: &str) -> Result<Self, SettingsError> {
         toml::from_str(text).map_err(|e| SettingsError {
             file: file.to_owned(),
             line: e.span().map(|span| keys::line_of(text, span.start)),
@@ -112,6 +122,25 @@ impl Fragment {
 
     /// The whole, checked against itself. `file` is the one that had the last word.
     pub fn validate(self, file: &str) -> Result<Settings, SettingsError> {
+        // Only root can put a program there; what a tenant could write must not run as the broker.
+        self.validate_with(file, "/etc/")
+    }
+
+    /// The same for an owner's own file: nothing in it but [tailnet], whose programs may be anywhere.
+    pub fn validate_own(self, file: &str) -> Result<TailnetSettings, SettingsError> {
+        let fail = |message: &str| SettingsError {
+            file: file.to_owned(),
+            line: None,
+            message: message.to_owned(),
+            nearest: None,
+        };
+        if self.tailnet.credential.is_some() {
+            return Err(fail("[tailnet] credential: your own is ~/.config/devbox/tailnet-credential"));
+        }
+        Ok(self.validate_with(file, "/")?.tailnet)
+    }
+
+    fn validate_with(self, file: &str, commands: &str) -> Result<Settings, SettingsError> {
         let fail = |message: String| SettingsError { file: file.to_owned(), line: None, message, nearest: None };
         let mut settings = Settings::default();
 
@@ -168,9 +197,8 @@ impl Fragment {
             tailnet.tags = tags;
         }
         if let Some(command) = self.tailnet.command {
-            // Only root can put a program there; what a tenant could write must not run as the broker.
-            if !command.first().is_some_and(|c| c.starts_with("/etc/") && !c.contains("/../")) {
-                return Err(fail("[tailnet] command: only a program below /etc/ is run".to_owned()));
+            if !command.first().is_some_and(|c| c.starts_with(commands) && !c.contains("/../")) {
+                return Err(fail(format!("[tailnet] command: only a program below {commands} is run")));
             }
             tailnet.command = command;
         }

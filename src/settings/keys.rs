@@ -17,6 +17,8 @@ const TOP: &[&str] = &[
     "idleStopDays",
     "stoppedDestroyDays",
 ];
+/// What an owner may decide without an administrator.
+const OWN: &[&str] = &["tailnet"];
 const HOST: &[&str] = &["max_boxes", "total_cpu", "total_memory", "maxGlobal"];
 const OWNER: &[&str] = &[
     "max_boxes",
@@ -43,6 +45,15 @@ const TAILNET: &[&str] = &["provider", "op_vault", "tags", "url", "credential", 
 
 /// Refuses unknown keys and user names that no Unix user can have.
 pub(super) fn check(file: &str, text: &str) -> Result<(), SettingsError> {
+    check_with(file, text, TOP)
+}
+
+/// The same for an owner's own file.
+pub(super) fn check_own(file: &str, text: &str) -> Result<(), SettingsError> {
+    check_with(file, text, OWN)
+}
+
+fn check_with(file: &str, text: &str, top: &[&str]) -> Result<(), SettingsError> {
     let fail = |start: usize, message: String, nearest: Option<String>| SettingsError {
         file: file.to_owned(),
         line: Some(line_of(text, start)),
@@ -63,7 +74,7 @@ pub(super) fn check(file: &str, text: &str) -> Result<(), SettingsError> {
         Ok(())
     };
 
-    known(table.get_ref(), "", &[TOP])?;
+    known(table.get_ref(), "", &[top])?;
     for (key, value) in table.get_ref() {
         let DeValue::Table(inner) = value.get_ref() else { continue };
         match &**key.get_ref() {

@@ -69,6 +69,11 @@ pub struct TailnetSettings {
 }
 
 impl TailnetSettings {
+    /// An owner's own, where there is no broker: the same table, and nothing else.
+    pub fn read_own(file: &str, text: &str) -> Result<Self, SettingsError> {
+        Fragment::parse_own(file, text)?.validate_own(file)
+    }
+
     /// Which tailnet they mean: what is known of a device holds only there, whoever gave its key.
     pub fn identity(&self) -> String {
         self.url.as_deref().map_or("tailscale", |url| url.trim_end_matches('/')).to_owned()
@@ -247,6 +252,34 @@ mod tests {
             "[tailnet]\nprovider = \"file\"\npath = \"keys/{username}\"\n",
         ] {
             assert!(read(contradiction).is_err(), "{contradiction}");
+        }
+    }
+
+    #[test]
+    fn an_owners_own_is_the_tailnet_alone() {
+        let own = |text: &str| TailnetSettings::read_own("tailnet.toml", text);
+        let both = "[tailnet]\nprovider = \"headscale\"\nurl = \"https://example.com\"\ntags = [\"tag:{username}\"]\n";
+        assert_eq!(own(both), Ok(read(both).unwrap().tailnet));
+        assert_eq!(own(""), Ok(Settings::default().tailnet));
+        assert_eq!(own("[tailnet]\ncommand = [\"/home/x/key\"]\n").unwrap().command, ["/home/x/key"]);
+        for (text, line) in [
+            ("[tailnet]\nurl = \"https://x\"\n[users.alice]\nadmin = true\n", 3),
+            ("[defaults]\nmax_boxes = 99\n", 1),
+            ("maxGlobal = 99\n", 1),
+            ("opVault = \"V\"\n", 1),
+            ("[tailnet]\nprovder = \"none\"\n", 2),
+            ("[tailnet\n", 1),
+        ] {
+            assert_eq!(own(text).unwrap_err().line, Some(line), "{text}");
+        }
+        assert_eq!(own("[tailnets]\n").unwrap_err().nearest.as_deref(), Some("tailnet"));
+        for text in [
+            "[tailnet]\ncredential = \"other\"\n",
+            "[tailnet]\ncommand = [\"key\"]\n",
+            "[tailnet]\ncommand = [\"/home/x/../y\"]\n",
+            "[tailnet]\ntags = [\"tag:Dev_Box\"]\n",
+        ] {
+            assert!(own(text).is_err(), "{text}");
         }
     }
 

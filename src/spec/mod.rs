@@ -53,11 +53,13 @@ pub enum DevIs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tailnet {
-    /// Nobody: the box was made where there is no broker.
+    /// Nobody: the box was made where there is neither a broker nor a provider of its owner's.
     #[default]
     None,
     /// The host's broker.
     Broker,
+    /// Its owner, by a provider of their own: the box was made where there is no broker.
+    Own,
 }
 
 impl Tailnet {

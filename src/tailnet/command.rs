@@ -1,4 +1,4 @@
-//! Whatever program an administrator put under /etc: its arguments are the owner and the box, its output is the key.
+//! Whatever program an administrator put under /etc, or an owner without a broker anywhere: its arguments are the owner and the box, its output is the key.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -21,28 +21,37 @@ impl Command {
         // The settings are checked for this too: what a tenant could write must not run as the broker.
         let path = Path::new(program);
         if !path.starts_with(&places.commands) || path.components().any(|c| matches!(c, Component::ParentDir)) {
-            return Err(Trouble::settings("[tailnet] command: only a program below /etc is run"));
+            let below = places.commands.display();
+            return Err(Trouble::settings(&format!("[tailnet] command: only a program below {below} is run")));
         }
         Ok(Self { argv: argv.to_vec(), url: url.map(str::to_owned), places: places.clone() })
     }
 
-    /// The program without links, if nobody but root could have put it there.
+    /// The program without links, if nobody but those who may could have put it there.
     fn program(&self) -> Result<PathBuf, Trouble> {
         let name = self.argv.first().map(String::as_str).unwrap_or_default();
         let refused = |why: String| {
-            let what = format!("make {name} a file, and it and its folders root's, writable by nobody else");
+            let whose = if self.places.owners.len() > 1 { "root's or yours" } else { "root's" };
+            let what = format!("make {name} a file, and it and its folders {whose}, writable by nobody else");
             Trouble::new(Doing::Settings, why).mend(Mend::Administrator(what))
         };
         let found = |path: &Path| path.canonicalize().map_err(|e| refused(format!("{}: {e}", path.display())));
         let (folder, program) = (found(&self.places.commands)?, found(Path::new(name))?);
         if !program.starts_with(&folder) {
-            return Err(refused(format!("{name} leads to {}, which is not below /etc", program.display())));
+            return Err(refused(format!(
+                "{name} leads to {}, which is not below {}",
+                program.display(),
+                folder.display()
+            )));
         }
         for path in program.ancestors().take_while(|path| path.starts_with(&folder)) {
             let meta = path.metadata().map_err(|e| refused(format!("{}: {e}", path.display())))?;
-            if meta.uid() != self.places.owner || meta.mode() & 0o022 != 0 {
-                return Err(refused(format!("{} can be written by others than root", path.display())));
+            if !self.places.owners.contains(&meta.uid()) || meta.mode() & 0o022 != 0 {
+                return Err(refused(format!("{} can be written by others", path.display())));
             }
+        }
+        if !program.is_file() {
+            return Err(refused(format!("{} is not a file", program.display())));
         }
         Ok(program)
     }
@@ -59,8 +68,9 @@ impl Provider for Command {
         if ran.good {
             return AuthKey::parse(&ran.out);
         }
-        Err(Trouble::new(Doing::ReadingKey, format!("{program} failed: {}", ran.err))
-            .mend(Mend::Administrator(format!("run `{}` as devboxd's user", self.argv.join(" ")))))
+        Err(Trouble::new(Doing::ReadingKey, format!("{program} failed: {}", ran.err)).mend(Mend::Administrator(
+            format!("run `{}` by hand, as devboxd's user where there is a broker", self.argv.join(" ")),
+        )))
     }
 
     fn devices(&self) -> Result<Option<Vec<Device>>, Trouble> {

@@ -26,8 +26,9 @@ impl Provider for File {
     fn key(&self, wanted: &Wanted<'_>) -> Result<AuthKey, Trouble> {
         let path = self.path.replace("{username}", plain(wanted.user)?);
         let trouble = |why: String| {
-            Trouble::new(Doing::ReadingKey, format!("{path}: {why}"))
-                .mend(Mend::Administrator(format!("put the key into {path}, where devboxd can read it")))
+            Trouble::new(Doing::ReadingKey, format!("{path}: {why}")).mend(Mend::Administrator(format!(
+                "put the key into {path}, where devboxd (or you, where there is no broker) can read it"
+            )))
         };
         let mut options = OpenOptions::new();
         // A pipe put there would be waited for.

@@ -120,9 +120,8 @@ impl Client {
             ))),
             429 => Err(Trouble::new(doing, format!("{} says that it is asked too often", self.base))),
             500..=599 => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text, &secrets)))),
-            _ => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text, &secrets))).mend(
-                Mend::Administrator("look at [tailnet] in /etc/devbox/users.toml, its tags above all".to_owned()),
-            )),
+            _ => Err(Trouble::new(doing, format!("{} says {status}: {}", self.base, said(&text, &secrets)))
+                .mend(Mend::Administrator("look at the settings of [tailnet], its tags above all".to_owned()))),
         }
     }
 

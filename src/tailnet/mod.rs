@@ -1,14 +1,18 @@
 //! Where boxes get their tailnet keys, and what becomes of their devices: one [`Provider`] behind which the services
 //! differ.
 //!
-//! What is asked of a provider is decided by its caller (the broker): which host name, which tags. No tenant's word
+//! What is asked of a provider is decided by its caller (the [`Giver`]): which host name, which tags. No tenant's word
 //! reaches one but a box's name, which is a DNS label.
 
 mod authkey;
+pub mod book;
 mod command;
+mod credentials;
 mod file;
+pub mod giver;
 mod headscale;
 mod http;
+mod lists;
 mod onepassword;
 mod program;
 mod tags;
@@ -20,6 +24,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use authkey::AuthKey;
+pub use credentials::Credentials;
+pub use giver::Giver;
 pub use tags::{Tag, TagError, tags_of};
 pub use trouble::{Doing, Mend, Trouble};
 
@@ -67,8 +73,8 @@ pub struct Places {
     pub path: String,
     /// The folder that `command` is below.
     pub commands: PathBuf,
-    /// Whose that folder and all in it has to be.
-    pub owner: u32,
+    /// Who may have put it there: that folder and all in it has to be one of theirs.
+    pub owners: Vec<u32>,
     /// For one request to a provider, and for one run of a program.
     pub patience: Duration,
 }
@@ -78,9 +84,16 @@ impl Default for Places {
         Self {
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             commands: "/etc".into(),
-            owner: 0,
+            owners: vec![0],
             patience: Duration::from_secs(8),
         }
+    }
+}
+
+impl Places {
+    /// For an owner's own keys: what they may run anyway.
+    fn own(uid: u32) -> Self {
+        Self { commands: "/".into(), owners: vec![uid, 0], ..Self::default() }
     }
 }
 
@@ -100,13 +113,13 @@ fn plain(user: &str) -> Result<&str, Trouble> {
     .mend(Mend::Administrator(mend)))
 }
 
-/// Where the broker's own secrets are: systemd's `$CREDENTIALS_DIRECTORY`, on a tmpfs of its own.
-#[derive(Debug, Clone)]
-pub struct Credentials(pub Option<PathBuf>);
-
 /// The provider that the settings name; none is a choice too.
 pub fn provider(settings: &TailnetSettings, credentials: &Credentials) -> Result<Option<Box<dyn Provider>>, Trouble> {
-    provider_at(settings, credentials, &Places::default())
+    let places = match credentials {
+        Credentials::Given(_) => Places::default(),
+        Credentials::Own { uid, .. } => Places::own(*uid),
+    };
+    provider_at(settings, credentials, &places)
 }
 
 /// The same, with programs from elsewhere.
@@ -136,25 +149,4 @@ pub fn provider_at(
         }
         Kind::Command => Box::new(command::Command::new(&settings.command, url, places)?),
     }))
-}
-
-impl Credentials {
-    /// The name of the credential, where the settings do not name another.
-    const NAME: &'static str = "devbox.tailnet";
-
-    fn secret(&self, settings: &TailnetSettings) -> Result<secrecy::SecretString, Trouble> {
-        let name = settings.credential.as_deref().unwrap_or(Self::NAME);
-        let missing = |why: String| {
-            Trouble::new(Doing::ReadingToken, why).mend(Mend::Administrator(format!(
-                "put it into /etc/credstore/{name} (mode 600), then `systemctl stop devboxd`"
-            )))
-        };
-        let folder = self.0.as_ref().ok_or_else(|| missing("devboxd was given no credentials".to_owned()))?;
-        let text = std::fs::read_to_string(folder.join(name))
-            .map_err(|e| missing(format!("there is no credential {name}: {e}")))?;
-        match text.trim() {
-            "" => Err(missing(format!("the credential {name} is empty"))),
-            secret => Ok(secret.to_owned().into()),
-        }
-    }
 }

@@ -117,7 +117,8 @@ fn read_some(outputs: &mut [Output; 2], wait: Duration) -> bool {
 pub(super) fn run(program: &Program<'_>, patience: Duration, until: Instant) -> Result<Ran, Trouble> {
     let name = program.argv.first().copied().unwrap_or_default();
     let trouble = |why: String| {
-        Trouble::new(Doing::ReadingKey, why).mend(Mend::Administrator(format!("run {name} by hand as devboxd's user")))
+        Trouble::new(Doing::ReadingKey, why)
+            .mend(Mend::Administrator(format!("run {name} by hand, as devboxd's user where there is a broker")))
     };
     let environment = [("PATH", program.path), ("LC_ALL", "C.UTF-8")];
     let child = Command::new(name)

@@ -45,8 +45,7 @@ impl Trouble {
     }
 
     pub(super) fn settings(why: &str) -> Self {
-        let mend =
-            Mend::Administrator("set it in /etc/devbox/users.toml; docs/tailnet.md has an example each".to_owned());
+        let mend = Mend::Administrator("set it where [tailnet] is; docs/tailnet.md has an example each".to_owned());
         Self::new(Doing::Settings, why.to_owned()).mend(mend)
     }
 

@@ -33,7 +33,7 @@ pub(super) fn reachable(world: &World, options: &[&str]) -> Result<(Tailnet, Dev
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
     let create = [&["create", "abc", "--wait-tailnet"], options].concat();
-    world.ctl(&create).expect(0)?.says("code-server http://abc:8080")?;
+    world.ctl(&create).expect(0)?.says("http://abc:8080 (code-server)")?;
     let alice = tailnet.device("alice", "alice-laptop").map_err(text)?;
     alice.await_peer("abc", PATIENCE).map_err(text)?;
     Ok((tailnet, alice))

@@ -17,6 +17,7 @@ mod lab;
 mod ledger;
 mod login;
 mod login_faults;
+mod own_tailnet;
 mod races;
 mod reboot;
 mod secrets;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         tailnet::TESTS,
         login::TESTS,
         login_faults::TESTS,
+        own_tailnet::TESTS,
         secrets::TESTS,
         whole::TESTS,
         editor::TESTS,

@@ -9,12 +9,12 @@ pub(crate) const TESTS: Tests =
 /// A whole key of headscale's, for devices or of its API: what may be shown of one ends before its secret half.
 const KEY: &str = "hskey-(auth|api)-[A-Za-z0-9_-]{12}-[A-Za-z0-9_-]{20,}";
 
-/// Where a key may be: what systemd gives a service, on a ramfs of that service's, and the administrator's file.
-const LAWFUL: &str = "^(/run/credentials/devboxd\\.service/devbox\\.tailnet|/etc/credstore/devbox\\.tailnet\
+/// Where a key may be beside its one file: what systemd gives a service, on a ramfs of that service's.
+const LAWFUL: &str = "^(/run/credentials/devboxd\\.service/devbox\\.tailnet\
                       |/run/user/[0-9]+/credentials/devbox-[a-z]+\\.service/tailnet-key)$";
 
-/// Everywhere that one is found and may not be.
-pub(crate) fn found(world: &World) -> Result<Vec<String>, libtest_mimic::Failed> {
+/// Everywhere that one is found and may not be; `but`: a path that it may be at as well.
+pub(crate) fn found(world: &World, but: &str) -> Result<Vec<String>, libtest_mimic::Failed> {
     // The pattern's own text is not such a key. What a process has open and nobody else can reach is in its environment
     // or its arguments, or is the box's memory, which is its owner's.
     let script = format!(
@@ -22,7 +22,7 @@ pub(crate) fn found(world: &World) -> Result<Vec<String>, libtest_mimic::Failed>
          {{ grep -rlaE --devices=skip --exclude-dir=proc --exclude-dir=sys \"$key\" / 2>/dev/null; \
             grep -laE \"$key\" /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null; \
             journalctl --no-pager --quiet --all --output=export | grep -aE \"$key\" | sed 's/^/journal: /'; \
-         }} | grep -vE '{LAWFUL}'; true"
+         }} | grep -vE '{LAWFUL}' | grep -vxF '{but}'; true"
     );
     let mut all: Vec<String> = world.ok("root", &["sh", "-c", &script])?.lines().map(str::to_owned).collect();
     // What podman tells, which is not the same as what it keeps.
@@ -34,7 +34,12 @@ pub(crate) fn found(world: &World) -> Result<Vec<String>, libtest_mimic::Failed>
 }
 
 pub(crate) fn nothing_found(world: &World, when: &str) -> Outcome {
-    let found = found(world)?;
+    nothing_found_but(world, "/etc/credstore/devbox.tailnet", when)
+}
+
+/// The same where the provider's secret is an owner's.
+pub(crate) fn nothing_found_but(world: &World, lawful: &str, when: &str) -> Outcome {
+    let found = found(world, lawful)?;
     ensure(found.is_empty(), &format!("{when}: {found:?}"))
 }
 
@@ -47,7 +52,7 @@ fn finds(world: &World) -> Outcome {
     }
     let environment = world.spawn("alice", &["env", &format!("PLANTED={key}"), "sleep", "1000"]);
     world.run_with("alice", &["logger"], key).expect(0)?;
-    let found = found(world)?.join("\n");
+    let found = found(world, "/nowhere")?.join("\n");
     for place in ["/srv/planted", "/run/planted", "/home/alice/planted", "/tmp/planted", "/environ", "journal: "] {
         ensure(found.contains(place), &format!("{place} is not in {found}"))?;
     }

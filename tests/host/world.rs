@@ -186,6 +186,28 @@ impl World {
         Ok(())
     }
 
+    /// devbox-ctl and the units of owners, where nobody installs a broker; alice's login socket is there.
+    pub(crate) fn install_without_broker(&self) -> Outcome {
+        let programs = PathBuf::from(std::env::var_os("DEVBOX_BIN").ok_or("DEVBOX_BIN")?);
+        let programs = programs.parent().ok_or("its folder")?;
+        xtask::install::without_broker(&self.root, programs).map_err(|e| format!("{e:#}"))?;
+        self.ok("alice", &["systemctl", "--user", "daemon-reload"])?;
+        self.ok("alice", &["systemctl", "--user", "enable", "--now", "devboxes-login.socket"]).map(drop)
+    }
+
+    /// Takes away what owners have without a broker.
+    fn remove_own(&self) {
+        if !self.path("/usr/lib/systemd/user/devboxes-login.socket").exists() {
+            return;
+        }
+        let script = "systemctl --user disable --now devboxes-login.socket devboxes-tend.timer; rm -rf .config/devbox .local/state/devbox";
+        self.run("alice", &["sh", "-c", script]);
+        if !self.path("/usr/libexec/devbox/devboxd").exists() {
+            xtask::install::remove(&self.root).expect("the owners' units gone");
+            self.ok("alice", &["systemctl", "--user", "daemon-reload"]).expect("a reload");
+        }
+    }
+
     /// Runs devboxd otherwise, from now on; an empty text is as it was.
     pub(crate) fn override_devboxd(&self, text: &str) -> Outcome {
         self.write("/run-override.conf", text);
@@ -209,6 +231,7 @@ impl World {
 
     /// Takes everything away that a test before may have left.
     pub(crate) fn clean(&self) {
+        self.remove_own();
         self.remove_broker();
         for user in ["bob", "carol"] {
             for name in self.listing(&format!("/home/{user}/.config/containers/systemd/devbox")) {

@@ -103,7 +103,7 @@ fn only_what_an_administrator_put_there_is_run() {
 #[test]
 fn what_is_another_users_is_not_run() {
     let mut world = world(&format!("echo >@/ran; echo {KEY}"));
-    world.places.owner += 1;
+    world.places.owners[0] += 1;
     let trouble = world.trouble();
     assert_eq!(trouble.doing, Doing::Settings, "{trouble:?}");
     assert!(!world.path("ran").exists());
@@ -128,7 +128,7 @@ fn outside_of_its_folder_there_is_none() {
     world.settings.command.clear();
     assert_eq!(world.provider().map(drop).unwrap_err().doing, Doing::Settings);
     let places = Places::default();
-    assert_eq!((places.commands.to_str(), places.owner), (Some("/etc"), 0));
+    assert_eq!((places.commands.to_str(), places.owners.as_slice()), (Some("/etc"), &[0][..]));
     // None of these is a folder that a tenant could write.
     assert_eq!(places.path, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 }

@@ -32,7 +32,7 @@ impl World {
         let places = Places {
             path: format!("{}:/usr/bin:/bin", folder.path().display()),
             commands: folder.path().to_owned(),
-            owner: nix::unistd::geteuid().as_raw(),
+            owners: vec![nix::unistd::geteuid().as_raw()],
             patience: Duration::from_secs(3),
         };
         let settings = TailnetSettings { provider: kind, ..Settings::default().tailnet };
@@ -59,7 +59,7 @@ impl World {
     }
 
     pub(crate) fn provider(&self) -> Result<Box<dyn Provider>, Trouble> {
-        let credentials = Credentials(Some(self.path("credentials")));
+        let credentials = Credentials::Given(Some(self.path("credentials")));
         provider_at(&self.settings, &credentials, &self.places).map(Option::unwrap)
     }
 

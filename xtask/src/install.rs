@@ -23,11 +23,16 @@ const FILES: &[(&str, &str)] = &[
     ("systemd/devboxes-report.timer", "usr/lib/systemd/user/devboxes-report.timer"),
     ("systemd/devboxes-tend.service", "usr/lib/systemd/user/devboxes-tend.service"),
     ("systemd/devboxes-tend.timer", "usr/lib/systemd/user/devboxes-tend.timer"),
+    ("systemd/devboxes-login.socket", "usr/lib/systemd/user/devboxes-login.socket"),
+    ("systemd/devboxes-login@.service", "usr/lib/systemd/user/devboxes-login@.service"),
     ("systemd/devbox.sysusers", "usr/lib/sysusers.d/devbox.conf"),
     ("systemd/io.devbox.Broker1.service", "usr/share/dbus-1/system-services/io.devbox.Broker1.service"),
     ("systemd/io.devbox.Broker1.conf", "usr/share/dbus-1/system.d/io.devbox.Broker1.conf"),
     ("systemd/io.devbox.policy", "usr/share/polkit-1/actions/io.devbox.policy"),
 ];
+
+/// Where those of the owners go: they are of use without the broker too.
+const OF_OWNERS: &str = "usr/lib/systemd/user/";
 
 /// (of the build, on the host)
 const PROGRAMS: &[(&str, &str)] = &[("devbox-ctl", "usr/bin/devbox-ctl"), ("devboxd", "usr/libexec/devbox/devboxd")];
@@ -57,6 +62,11 @@ pub fn into(root: &Path, programs: &Path) -> Result<()> {
     for (from, to) in FILES {
         copy(&paths::workspace().join(from), &root.join(to), 0o644)?;
     }
+    documents(root, programs)
+}
+
+/// Man pages and completions, made by the program itself.
+fn documents(root: &Path, programs: &Path) -> Result<()> {
     let program = programs.join("devbox-ctl");
     let man = root.join("usr/share/man/man1");
     fs::create_dir_all(&man).with_context(|| format!("cannot make {}", man.display()))?;
@@ -73,6 +83,16 @@ pub fn into(root: &Path, programs: &Path) -> Result<()> {
         fs::write(&to, script.stdout).with_context(|| format!("cannot write {}", to.display()))?;
     }
     Ok(())
+}
+
+/// What a host without a broker has of it: the program, and the units of owners.
+pub fn without_broker(root: &Path, programs: &Path) -> Result<()> {
+    let (from, to) = PROGRAMS[0];
+    copy(&programs.join(from), &root.join(to), 0o755)?;
+    for (from, to) in FILES.iter().filter(|(_, to)| to.starts_with(OF_OWNERS)) {
+        copy(&paths::workspace().join(from), &root.join(to), 0o644)?;
+    }
+    documents(root, programs)
 }
 
 /// Takes away the programs and units again; the ledger stays.
@@ -106,7 +126,7 @@ mod tests {
     /// A box's unit is devbox-NAME.service, and would take the place of one of ours by that name.
     #[test]
     fn no_box_has_a_name_that_is_a_unit_of_owners() {
-        let of_owners = FILES.iter().filter_map(|(_, to)| to.strip_prefix("usr/lib/systemd/user/"));
+        let of_owners = FILES.iter().filter_map(|(_, to)| to.strip_prefix(super::OF_OWNERS));
         let clash: Vec<_> = of_owners.filter(|unit| unit.starts_with("devbox-")).collect();
         assert!(clash.is_empty(), "{clash:?}");
     }

@@ -3,10 +3,9 @@
 
 use super::{Answer, Caller, Desk, MOST_KEYS, Seen, Verdict, no_such};
 use crate::broker::ledger::Ledger;
-use crate::broker::ledger::devices::{Departed, DeviceRow, TroubleRow};
-use crate::settings::TailnetSettings;
 use crate::spec::BoxName;
-use crate::tailnet::{Tag, tags_of};
+use crate::tailnet::book::{Departed, DeviceRow, Facts, TroubleRow};
+use crate::tailnet::tags_of;
 use crate::wire::{Refused, Why};
 
 /// What the broker does for itself, in a caller's line of the queue; no method of the bus's leads here as such.
@@ -42,17 +41,6 @@ pub(in crate::broker) enum LoginRequest {
     },
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::broker) struct LoginFacts {
-    pub(in crate::broker) name: BoxName,
-    pub(in crate::broker) uid: u32,
-    pub(in crate::broker) user: String,
-    pub(in crate::broker) tags: Vec<Tag>,
-    pub(in crate::broker) settings: TailnetSettings,
-    pub(in crate::broker) device: Option<DeviceRow>,
-    pub(in crate::broker) trouble: Option<TroubleRow>,
-}
-
 impl Desk {
     pub(super) fn login(
         &mut self,
@@ -79,7 +67,7 @@ impl Desk {
                 // Another's is not theirs, whatever the name was.
                 let device = ledger.device(name)?.filter(|row| row.uid == caller.uid);
                 let trouble = ledger.trouble(name)?;
-                let facts = LoginFacts { name: parsed, uid: caller.uid, user, tags, settings, device, trouble };
+                let facts = Facts { name: parsed, uid: caller.uid, user, tags, settings, device, trouble };
                 Ok(Ok(Answer::Login(Box::new(facts))))
             }
             LoginRequest::Given { row } | LoginRequest::Noted { row } => {

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::broker::ledger;
-use crate::broker::ledger::devices::DeviceRow;
+use crate::tailnet::book::{DeviceRow, Facts, TroubleRow};
 
 const ALICE: u32 = 70_001;
 const BOB: u32 = 70_002;
@@ -115,7 +115,7 @@ fn device(uid: u32, name: &str, id: Option<&str>) -> DeviceRow {
     }
 }
 
-fn facts(host: &mut Host, uid: u32, name: &str) -> LoginFacts {
+fn facts(host: &mut Host, uid: u32, name: &str) -> Facts {
     match host.ask(uid, &Request::Login(LoginRequest::Facts { name: name.to_owned() })) {
         Ok(Answer::Login(facts)) => *facts,
         other => panic!("{other:?}"),
@@ -136,7 +136,7 @@ fn a_name_comes_without_the_device_of_who_had_it() {
     host.reserve(ALICE, "abc").unwrap();
     let row = device(ALICE, "abc", Some("1"));
     host.ask(ALICE, &Request::Login(LoginRequest::Given { row })).unwrap();
-    let trouble = ledger::devices::TroubleRow { text: "alice's".to_owned(), hint: String::new() };
+    let trouble = TroubleRow { text: "alice's".to_owned(), hint: String::new() };
     host.ask(ALICE, &Request::Login(LoginRequest::Trouble { name: "abc".to_owned(), trouble })).unwrap();
     // Never committed.
     host.now += RESERVED_FOR;
@@ -158,7 +158,7 @@ fn an_answer_that_is_late_is_nobody_elses() {
         host.ask(ALICE, &Request::Login(LoginRequest::Given { row: row.clone() })).unwrap();
         host.ask(ALICE, &Request::Login(LoginRequest::Noted { row })).unwrap();
     }
-    let trouble = ledger::devices::TroubleRow::default();
+    let trouble = TroubleRow::default();
     host.ask(ALICE, &Request::Login(LoginRequest::Trouble { name: "abc".to_owned(), trouble })).unwrap();
     let before = Some(device(ALICE, "abc", Some("1")));
     host.ask(ALICE, &Request::Login(LoginRequest::NotGiven { name: "abc".to_owned(), before })).unwrap();

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::Ledger;
+use crate::tailnet::book::{Departed, DeviceRow, TroubleRow};
 
 pub(in crate::broker) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS devices (
@@ -17,43 +18,6 @@ CREATE TABLE IF NOT EXISTS departed (
     since INTEGER NOT NULL
 ) STRICT;
 ";
-
-/// The device of a box, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::broker) struct DeviceRow {
-    pub(in crate::broker) name: String,
-    pub(in crate::broker) uid: u32,
-    /// Which provider and control server it is of.
-    pub(in crate::broker) provider: String,
-    /// `None` until the provider has shown it.
-    pub(in crate::broker) device: Option<String>,
-    pub(in crate::broker) hostname: String,
-    /// With spaces between them.
-    pub(in crate::broker) addresses: String,
-    pub(in crate::broker) expired: bool,
-    /// When the provider was last asked.
-    pub(in crate::broker) at: i64,
-}
-
-/// A device whose box is gone, and which is to go too.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::broker) struct Departed {
-    pub(in crate::broker) id: i64,
-    pub(in crate::broker) name: String,
-    pub(in crate::broker) uid: u32,
-    pub(in crate::broker) provider: String,
-    pub(in crate::broker) device: Option<String>,
-    /// Filled in by the desk: whose it was, and whether the name is a box's with a device again.
-    pub(in crate::broker) user: String,
-    pub(in crate::broker) is_reused: bool,
-}
-
-/// Why a box did not get a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::broker) struct TroubleRow {
-    pub(in crate::broker) text: String,
-    pub(in crate::broker) hint: String,
-}
 
 impl Ledger<'_> {
     pub(in crate::broker) fn device(&self, name: &str) -> rusqlite::Result<Option<DeviceRow>> {

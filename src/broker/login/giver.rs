@@ -1,282 +1,137 @@
-//! Keys and devices: what the provider is asked, and when. It may take seconds, so this is never done in the ledger's
-//! thread; what comes of it is written there afterwards.
-
-mod tidy;
+//! Keys for callers of the broker: [`tailnet::Giver`](crate::tailnet::Giver) with the ledger as its book.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
-
-use serde_json::json;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::AtWork;
-use super::lists::Lists;
-use crate::broker::desk::login::{LoginFacts, LoginRequest};
+use crate::broker::desk::login::LoginRequest;
 use crate::broker::desk::{Answer, Caller, Request};
-use crate::broker::ledger::devices::{DeviceRow, TroubleRow};
 use crate::broker::queue::Queue;
-use crate::policy::login::{self, Decision, Device, Enrolled, Need};
-use crate::settings::{self, TailnetSettings};
+use crate::policy::login::Need;
+use crate::settings::TailnetSettings;
 use crate::spec::BoxName;
-use crate::tailnet::{self, AuthKey, Credentials, Provider, Trouble, Wanted};
+use crate::tailnet::book::{Book, Departed, DeviceRow, Facts, TroubleRow};
+use crate::tailnet::giver::{LATER, troubled};
+use crate::tailnet::{self, AuthKey, Credentials};
 use crate::wire::{OnTailnet, Refused, Why};
-
-/// A start of a box waits no longer: waiting would eat the unit's own time.
-const START_WAITS: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(10) };
-
-const LATER: &str = "it is tried again at the next start; `devbox-ctl restart NAME` tries now";
 
 #[derive(Debug)]
 pub(in crate::broker) struct Giver {
     queue: Arc<Queue>,
-    credentials: Credentials,
-    provider: Mutex<Option<(TailnetSettings, Arc<dyn Provider>)>>,
-    lists: Lists,
-    /// Boxes of one owner one after the other: two keys for one box would be two devices.
-    owners: Mutex<HashMap<u32, Arc<Mutex<()>>>>,
+    keys: Arc<tailnet::Giver>,
+    turns: Arc<Turns>,
     /// Keys that are being made, whether somebody still waits or not.
     making: Arc<AtWork>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+type Turns = Mutex<HashMap<u32, Arc<Mutex<()>>>>;
 
 impl Giver {
     pub(in crate::broker) fn new(queue: Arc<Queue>, credentials: Credentials) -> Self {
-        Self {
-            queue,
-            credentials,
-            provider: Mutex::default(),
-            lists: Lists::default(),
-            owners: Mutex::default(),
-            making: Arc::default(),
-        }
+        Self::of(queue, tailnet::Giver::new(credentials))
     }
 
-    #[cfg(test)]
-    pub(super) fn with(self, settings: TailnetSettings, provider: Arc<dyn Provider>) -> Self {
-        *locked(&self.provider) = Some((settings, provider));
-        self
+    pub(super) fn of(queue: Arc<Queue>, keys: tailnet::Giver) -> Self {
+        Self { queue, keys: Arc::new(keys), turns: Arc::default(), making: Arc::default() }
     }
 
-    /// The control server and its certificates, for the box; empty where there is no tailnet.
-    pub(in crate::broker) fn login(&self, caller: &Caller, name: &BoxName) -> String {
-        let Ok(facts) = self.facts(caller, name) else { return String::new() };
-        let settings = &facts.settings;
-        if settings.provider == settings::Provider::None {
-            return String::new();
-        }
-        let ca = settings.ca.as_deref().map(std::fs::read_to_string).transpose().unwrap_or_else(|why| {
-            eprintln!("[tailnet] ca: {why}");
-            None
-        });
-        json!({ "name": name.as_str(), "server": settings.url, "ca": ca }).to_string()
+    pub(super) fn login(&self, caller: &Caller, name: &BoxName) -> String {
+        tailnet::Giver::login(&self.book(caller, false), name)
     }
 
-    /// A key for a box, unless it needs none. `working` is held for as long as something is done for it, which may be
-    /// longer than is waited for.
-    pub(in crate::broker) fn key(
-        self: &Arc<Self>,
+    pub(super) fn key(
+        &self,
         caller: &Caller,
         name: &BoxName,
         need: Need,
         working: impl Send + 'static,
     ) -> Option<AuthKey> {
-        let (said, made) = mpsc::sync_channel(1);
-        let (maker, who, wanted) = (Arc::clone(self), caller.clone(), name.clone());
+        let book = self.book(caller, false);
         // Otherwise a provider that is slow would have more and more of our threads.
         let Some(place) = self.making.take_now(caller.uid) else {
             let text = "the provider of tailnet keys is slow, and has too many requests already".to_owned();
-            self.troubled(caller, name, TroubleRow { text, hint: LATER.to_owned() });
+            troubled(&book, name, TroubleRow { text, hint: LATER.to_owned() });
             return None;
         };
-        let spawned = std::thread::Builder::new().name("key".to_owned()).spawn(move || {
-            // Taken by nobody, it was too late: it ends by itself.
-            let _ = said.send(maker.make(&who, &wanted, need));
-            drop((place, working));
-        });
-        let outcome = match spawned {
-            Ok(_) => made.recv_timeout(START_WAITS),
-            Err(_) => Err(mpsc::RecvTimeoutError::Disconnected),
-        };
-        let trouble = match outcome {
-            Ok(Ok(key)) => return key,
-            Ok(Err(Stopped::Refused)) => return None,
-            Ok(Err(Stopped::Not(why))) => TroubleRow { text: why.message, hint: why.hint },
-            Ok(Err(Stopped::Trouble(trouble))) => TroubleRow { text: trouble.to_string(), hint: trouble.hint() },
-            Ok(Err(Stopped::Clash(device))) => TroubleRow {
-                text: format!("the tailnet has a device called {name} already, and it is not this box's"),
-                hint: format!(
-                    "remove or rename that device ({}), or create the box under another name",
-                    device.addresses.first().map_or_else(|| device.id.clone(), ToString::to_string)
-                ),
-            },
-            Err(_) => TroubleRow {
-                text: format!("the provider of tailnet keys has not answered in {} seconds", START_WAITS.as_secs()),
-                hint: LATER.to_owned(),
-            },
-        };
-        self.troubled(caller, name, trouble);
-        None
+        self.keys.key(&book, name, need, (place, working))
     }
 
-    fn troubled(&self, caller: &Caller, name: &BoxName, trouble: TroubleRow) {
-        eprintln!("no key for {name} of uid {}: {}", caller.uid, trouble.text);
-        let _ = self.ask(caller, LoginRequest::Trouble { name: name.to_string(), trouble });
-    }
-
-    fn make(&self, caller: &Caller, name: &BoxName, need: Need) -> Result<Option<AuthKey>, Stopped> {
-        // Who holds no such name has no line.
-        self.facts(caller, name).map_err(|_| Stopped::Refused)?;
-        let line = self.line(caller.uid);
-        let _turn = locked(&line);
-        let facts = self.facts(caller, name).map_err(|_| Stopped::Refused)?;
-        let Some(provider) = self.provider(&facts.settings)? else { return Ok(None) };
-        // What is left of this owner's boxes by that name goes first, or it would be in the way.
-        if self.departed(caller, false).is_ok_and(|(left, _)| left.iter().any(|d| d.name == name.as_str())) {
-            self.clear(caller, caller.uid, false);
-        }
-        let devices = self.lists.devices(&facts.settings, provider.as_ref(), need != Need::Start)?;
-        let tags: Vec<String> = facts.tags.iter().map(ToString::to_string).collect();
-        let enrolled = facts
-            .device
-            .as_ref()
-            .map(|row| Enrolled { device: row.device.clone(), is_here: row.provider == facts.settings.identity() });
-        match login::decide(name.as_str(), &tags, enrolled.as_ref(), devices.as_deref(), need) {
-            Decision::Clash(device) => Err(Stopped::Clash(device)),
-            Decision::On(device) => {
-                if let Some(device) = device {
-                    let _ = self.ask(caller, LoginRequest::Noted { row: row(&facts, Some(&device)) });
-                }
-                Ok(None)
-            }
-            Decision::KeyInPlaceOf(id) => self.give(caller, facts, None, |wanted| {
-                provider.remove(&id)?;
-                provider.key(wanted)
-            }),
-            Decision::Key(device) => self.give(caller, facts, device.as_ref(), |wanted| {
-                if let Some(device) = device.as_ref().filter(|d| d.expired) {
-                    provider.renew(&device.id)?;
-                }
-                provider.key(wanted)
-            }),
-        }
-    }
-
-    /// The ledger has it before there is a key: whatever comes of a key is the box's. And an owner who may have no more
-    /// keys keeps the device that there is.
-    fn give(
-        &self,
-        caller: &Caller,
-        facts: LoginFacts,
-        device: Option<&Device>,
-        make: impl FnOnce(&Wanted<'_>) -> Result<AuthKey, Trouble>,
-    ) -> Result<Option<AuthKey>, Stopped> {
-        self.ask(caller, LoginRequest::Given { row: row(&facts, device) }).map_err(Stopped::Not)?;
-        let key = make(&Wanted { user: &facts.user, name: &facts.name, tags: &facts.tags });
-        self.lists.changed();
-        if key.is_err() {
-            let _ = self.ask(caller, LoginRequest::NotGiven { name: facts.name.to_string(), before: facts.device });
-        }
-        Ok(Some(key?))
-    }
-
-    /// How a box stands, the provider asked.
     pub(in crate::broker) fn state(&self, caller: &Caller, name: &BoxName) -> Result<OnTailnet, Refused> {
-        let facts = self.facts(caller, name)?;
-        if facts.settings.provider == settings::Provider::None {
-            return Ok(standing("none", None, TroubleRow::default()));
-        }
-        let trouble = facts.trouble.clone().unwrap_or_default();
-        let known = facts.device.clone().filter(|row| row.provider == facts.settings.identity());
-        let listed = self
-            .provider(&facts.settings)
-            .and_then(|p| p.map_or(Ok(None), |p| self.lists.devices(&facts.settings, p.as_ref(), true)));
-        let devices = match listed {
-            Ok(Some(devices)) => devices,
-            Ok(None) => {
-                let state = if known.is_some() { "given" } else { "absent" };
-                return Ok(standing(state, known.as_ref(), trouble));
-            }
-            Err(why) => {
-                let trouble = TroubleRow { text: why.to_string(), hint: why.hint() };
-                return Ok(standing("unknown", known.as_ref(), trouble));
-            }
-        };
-        let tags: Vec<String> = facts.tags.iter().map(ToString::to_string).collect();
-        let enrolled = known.as_ref().map(|k| Enrolled { device: k.device.clone(), is_here: true });
-        Ok(match login::decide(name.as_str(), &tags, enrolled.as_ref(), Some(&devices), Need::Start) {
-            Decision::On(Some(device)) => {
-                let row = row(&facts, Some(&device));
-                let _ = self.ask(caller, LoginRequest::Noted { row: row.clone() });
-                standing("on", Some(&row), TroubleRow::default())
-            }
-            Decision::Key(Some(_)) => standing("expired", known.as_ref(), trouble),
-            _ => standing("absent", known.as_ref(), trouble),
-        })
+        self.keys.state(&self.book(caller, false), name)
     }
 
-    fn facts(&self, caller: &Caller, name: &BoxName) -> Result<LoginFacts, Refused> {
-        match self.ask(caller, LoginRequest::Facts { name: name.to_string() })? {
+    /// `all`: every owner's.
+    pub(in crate::broker) fn remove_departed(&self, caller: &Caller, all: bool) -> usize {
+        self.keys.remove_departed(&self.book(caller, all))
+    }
+
+    fn book(&self, caller: &Caller, all: bool) -> CallersBook {
+        CallersBook { queue: Arc::clone(&self.queue), turns: Arc::clone(&self.turns), caller: caller.clone(), all }
+    }
+}
+
+/// The ledger, in a caller's line of the queue. Nothing here waits for the provider in the ledger's thread.
+#[derive(Clone)]
+struct CallersBook {
+    queue: Arc<Queue>,
+    turns: Arc<Turns>,
+    caller: Caller,
+    /// Departed devices of every owner.
+    all: bool,
+}
+
+impl CallersBook {
+    fn ask(&self, request: LoginRequest) -> Result<Answer, Refused> {
+        zbus::block_on(self.queue.ask(self.caller.clone(), Request::Login(request)))
+    }
+}
+
+fn odd<T>() -> Result<T, Refused> {
+    Err(Refused::new(Why::Ledger, "devboxd answered another question"))
+}
+
+impl Book for CallersBook {
+    fn facts(&self, name: &BoxName) -> Result<Facts, Refused> {
+        match self.ask(LoginRequest::Facts { name: name.to_string() })? {
             Answer::Login(facts) => Ok(*facts),
-            _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
+            _ => odd(),
         }
     }
 
-    fn ask(&self, caller: &Caller, request: LoginRequest) -> Result<Answer, Refused> {
-        zbus::block_on(self.queue.ask(caller.clone(), Request::Login(request)))
+    fn given(&self, row: DeviceRow) -> Result<(), Refused> {
+        self.ask(LoginRequest::Given { row }).map(drop)
     }
 
-    fn provider(&self, settings: &TailnetSettings) -> Result<Option<Arc<dyn Provider>>, Trouble> {
-        let mut kept = locked(&self.provider);
-        if let Some((of, provider)) = kept.as_ref()
-            && of == settings
-        {
-            return Ok(Some(Arc::clone(provider)));
+    fn not_given(&self, name: &BoxName, before: Option<DeviceRow>) -> Result<(), Refused> {
+        self.ask(LoginRequest::NotGiven { name: name.to_string(), before }).map(drop)
+    }
+
+    fn noted(&self, row: DeviceRow) -> Result<(), Refused> {
+        self.ask(LoginRequest::Noted { row }).map(drop)
+    }
+
+    fn trouble(&self, name: &BoxName, trouble: TroubleRow) -> Result<(), Refused> {
+        self.ask(LoginRequest::Trouble { name: name.to_string(), trouble }).map(drop)
+    }
+
+    fn departed(&self) -> Result<(Vec<Departed>, TailnetSettings), Refused> {
+        match self.ask(LoginRequest::Departed { all: self.all })? {
+            Answer::Departed(departed, settings) => Ok((departed, settings)),
+            _ => odd(),
         }
-        let made = tailnet::provider(settings, &self.credentials)?.map(Arc::from);
-        *kept = made.clone().map(|provider| (settings.clone(), provider));
-        Ok(made)
     }
-}
 
-enum Stopped {
-    /// It is not theirs.
-    Refused,
-    /// They had enough.
-    Not(Refused),
-    Clash(Device),
-    Trouble(Trouble),
-}
-
-impl From<Trouble> for Stopped {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+    fn forget(&self, gone: &Departed) -> Result<(), Refused> {
+        self.ask(LoginRequest::Forget { id: gone.id }).map(drop)
     }
-}
 
-fn row(facts: &LoginFacts, device: Option<&Device>) -> DeviceRow {
-    let addresses: Vec<String> = device.iter().flat_map(|d| &d.addresses).map(ToString::to_string).collect();
-    DeviceRow {
-        name: facts.name.to_string(),
-        uid: facts.uid,
-        provider: facts.settings.identity(),
-        device: device.map(|d| d.id.clone()),
-        hostname: device.map_or_else(|| facts.name.to_string(), |d| d.hostname.clone()),
-        addresses: addresses.join(" "),
-        expired: device.is_some_and(|d| d.expired),
-        at: jiff::Timestamp::now().as_second(),
+    fn in_turn<T>(&self, uid: u32, work: impl FnOnce() -> T) -> Result<T, Refused> {
+        let turn = Arc::clone(self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(uid).or_default());
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(work())
     }
-}
 
-fn standing(state: &str, row: Option<&DeviceRow>, trouble: TroubleRow) -> OnTailnet {
-    let addresses = row.map_or("", |r| &r.addresses).split(' ').filter(|a| !a.is_empty());
-    OnTailnet {
-        state: state.to_owned(),
-        hostname: row.map(|r| r.hostname.clone()).unwrap_or_default(),
-        addresses: addresses.map(str::to_owned).collect(),
-        trouble: trouble.text,
-        hint: trouble.hint,
+    fn log(&self, text: &str) {
+        eprintln!("for uid {}: {text}", self.caller.uid);
     }
 }

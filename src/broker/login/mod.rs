@@ -5,7 +5,6 @@
 //! for a name that the ledger holds for that uid.
 
 mod giver;
-mod lists;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +21,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::desk::Caller;
 use super::interface::{Activity, Working};
-use crate::policy::login::Need;
-use crate::quadlet::names;
-use crate::spec::BoxName;
-use crate::wire;
+use crate::policy::asked::{Id, asked};
 pub(super) use giver::Giver;
 
 /// Requests of one user at once, and of all: each may wait for the provider.
@@ -33,33 +29,6 @@ const MOST_OF_ONE: usize = 8;
 const MOST: usize = 64;
 /// A peer that does not read is not waited for.
 const WRITE: Duration = Duration::from_secs(1);
-
-/// What is asked for: `\0RANDOM/unit/devbox-NAME.service/ID` (systemd.exec(5)).
-#[derive(Debug, PartialEq, Eq)]
-struct Asked {
-    name: BoxName,
-    id: Id,
-}
-
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
-enum Id {
-    Login,
-    Key(Need),
-}
-
-fn asked(address: &[u8]) -> Option<Asked> {
-    let text = std::str::from_utf8(address).ok()?;
-    let mut parts = text.split('/').skip(1);
-    let ("unit", unit, id, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
-    let id = match id {
-        wire::LOGIN => Id::Login,
-        wire::KEY => Id::Key(Need::Start),
-        wire::KEY_ANEW => Id::Key(Need::Lost),
-        wire::KEY_ROTATED => Id::Key(Need::Rotate),
-        _ => return None,
-    };
-    Some(Asked { name: names::box_of_service(unit)?, id })
-}
 
 #[derive(Debug, Default)]
 pub(super) struct AtWork {

@@ -8,7 +8,7 @@ use crate::broker::desk::login::LoginRequest;
 use crate::broker::desk::{Desk, Request};
 use crate::broker::ledger;
 use crate::broker::queue::Queue;
-use crate::policy::login::Device;
+use crate::policy::login::{Device, Need};
 use crate::settings::{Settings, TailnetSettings};
 use crate::tailnet::{AuthKey, Credentials, Provider, Trouble, Wanted};
 use crate::wire::Refused;
@@ -89,7 +89,8 @@ impl World {
         std::thread::spawn(move || serving.serve(ledger, desk));
         let tailnet: Arc<Tailnet> = Arc::default();
         let provider: Arc<dyn Provider> = tailnet.clone();
-        let giver = Arc::new(Giver::new(Arc::clone(&queue), Credentials(None)).with(of, provider));
+        let keys = crate::tailnet::Giver::new(Credentials::Given(None)).with(of, provider);
+        let giver = Arc::new(Giver::of(Arc::clone(&queue), keys));
         Self { queue, tailnet, giver }
     }
 
@@ -231,29 +232,6 @@ fn a_device_goes_with_its_box() {
     world.ask(ALICE, Request::Login(LoginRequest::NotGiven { name: "abc".to_owned(), before })).unwrap();
     assert_eq!(world.giver.remove_departed(&caller(ALICE), false), 0);
     assert!(world.names().is_empty());
-}
-
-#[test]
-fn what_is_asked_is_in_the_address() {
-    let of = |text: &str| asked(text.as_bytes()).map(|a| (a.name.to_string(), a.id));
-    let abc = |id| Some(("abc".to_owned(), id));
-    assert_eq!(of("8f3/unit/devbox-abc.service/tailnet-key"), abc(Id::Key(Need::Start)));
-    assert_eq!(of("8f3/unit/devbox-abc.service/tailnet-login"), abc(Id::Login));
-    assert_eq!(of("/unit/devbox-abc.service/tailnet-key-anew"), abc(Id::Key(Need::Lost)));
-    for odd in [
-        "",
-        "unit/devbox-abc.service/tailnet-key",
-        "8f3/unit/devbox-abc.service/other",
-        "8f3/unit/devbox-abc.service/tailnet-key/more",
-        "8f3/unit/devbox-ABC.service/tailnet-key",
-        "8f3/unit/devbox-a--b.service/tailnet-key",
-        "8f3/unit/other.service/tailnet-key",
-        "8f3/unit/devbox-abc.service",
-        "8f3/user/devbox-abc.service/tailnet-key",
-    ] {
-        assert_eq!(of(odd), None, "{odd}");
-    }
-    assert_eq!(asked(b"\xff/unit/devbox-abc.service/tailnet-key"), None);
 }
 
 #[test]

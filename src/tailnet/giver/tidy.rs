@@ -1,45 +1,35 @@
 //! Devices of boxes that are gone, taken off the tailnet.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 
-use super::{Giver, locked};
-use crate::broker::desk::login::LoginRequest;
-use crate::broker::desk::{Answer, Caller};
-use crate::broker::ledger::devices::Departed;
+use super::Giver;
 use crate::policy::login::{self, Decision, Enrolled, Need};
 use crate::settings::TailnetSettings;
-use crate::tailnet::{self, Trouble};
-use crate::wire::{Refused, Why};
+use crate::tailnet::book::{Book, Departed};
+use crate::tailnet::{Trouble, tags_of};
 
 impl Giver {
     /// Takes devices of boxes that are gone off the tailnet; how many are left.
-    pub(in crate::broker) fn remove_departed(&self, caller: &Caller, all: bool) -> usize {
-        let Ok((departed, _)) = self.departed(caller, all) else { return 1 };
+    pub fn remove_departed(&self, book: &impl Book) -> usize {
+        let Ok((departed, _)) = book.departed() else { return 1 };
         let owners: BTreeSet<u32> = departed.iter().map(|gone| gone.uid).collect();
-        // In that owner's line: a box of the same name may be on its way, and its device is not the one that is to go.
-        let clear = |uid: u32| {
-            let line = self.line(uid);
-            let _turn = locked(&line);
-            self.clear(caller, uid, all)
-        };
-        owners.into_iter().map(clear).sum()
+        // In that owner's turn: a box of the same name may be on its way, and its device is not the one that is to go.
+        owners.into_iter().map(|uid| book.in_turn(uid, || self.clear(book, uid)).unwrap_or(1)).sum()
     }
 
-    pub(super) fn line(&self, uid: u32) -> Arc<Mutex<()>> {
-        Arc::clone(locked(&self.owners).entry(uid).or_default())
-    }
-
-    pub(super) fn clear(&self, caller: &Caller, uid: u32, all: bool) -> usize {
-        let Ok((departed, settings)) = self.departed(caller, all) else { return 1 };
+    pub(super) fn clear(&self, book: &impl Book, uid: u32) -> usize {
+        let Ok((departed, settings)) = book.departed() else { return 1 };
         let mut left = 0;
         for gone in departed.into_iter().filter(|gone| gone.uid == uid) {
             match self.remove_one(&gone, &settings) {
                 Ok(()) => {
-                    let _ = self.ask(caller, LoginRequest::Forget { id: gone.id });
+                    let _ = book.forget(&gone);
                 }
                 Err(why) => {
-                    eprintln!("the device of {}, which is gone, stays on the tailnet for now: {why}", gone.name);
+                    book.log(&format!(
+                        "the device of {}, which is gone, stays on the tailnet for now: {why}",
+                        gone.name
+                    ));
                     left += 1;
                 }
             }
@@ -59,7 +49,7 @@ impl Giver {
             None if gone.is_reused => None,
             // A key was given, and what came of it not seen yet.
             None => {
-                let Ok(tags) = tailnet::tags_of(&settings.tags, &gone.user) else { return Ok(()) };
+                let Ok(tags) = tags_of(&settings.tags, &gone.user) else { return Ok(()) };
                 let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
                 let unseen = Enrolled { device: None, is_here: true };
                 let devices = self.lists.devices(settings, provider.as_ref(), true)?.unwrap_or_default();
@@ -71,12 +61,5 @@ impl Giver {
         };
         self.lists.changed();
         id.map_or(Ok(()), |id| provider.remove(&id))
-    }
-
-    pub(super) fn departed(&self, caller: &Caller, all: bool) -> Result<(Vec<Departed>, TailnetSettings), Refused> {
-        match self.ask(caller, LoginRequest::Departed { all })? {
-            Answer::Departed(departed, settings) => Ok((departed, settings)),
-            _ => Err(Refused::new(Why::Ledger, "devboxd answered another question")),
-        }
     }
 }

@@ -4,9 +4,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::{Provider, Trouble};
 use crate::policy::login::Device;
 use crate::settings::TailnetSettings;
-use crate::tailnet::{Provider, Trouble};
 
 /// How long a list holds for boxes that start together.
 const LISTED_FOR: Duration = Duration::from_secs(15);

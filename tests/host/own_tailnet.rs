@@ -1,0 +1,296 @@
+//! Boxes on their owner's own tailnet, on a host without a broker.
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+use xtask::tailnet::{KeyRequest, TAG, Tailnet, tag_of};
+
+use super::login::text;
+use super::secrets::nothing_found_but;
+use super::world::{Outcome, Tests, World, ensure};
+
+pub(crate) const TESTS: Tests = &[
+    ("own_tailnet::from_create_to_destroy", whole_life),
+    ("own_tailnet::a_provider_that_is_away", away),
+    ("own_tailnet::anothers_key", anothers),
+    ("own_tailnet::what_is_not_set_up_right", wrong),
+    ("own_tailnet::a_program_of_the_owners", program),
+    ("own_tailnet::boxes_after_a_reboot", reboot),
+    ("own_tailnet::a_broker_goes_before_it", broker),
+];
+
+const FOLDER: &str = "/home/alice/.config/devbox";
+const CREDENTIAL: &str = "/home/alice/.config/devbox/tailnet-credential";
+const SOCKET: &str = "/run/user/1000/devbox/login.sock";
+
+/// Writes a file of alice's.
+fn write(world: &World, name: &str, content: &str, mode: &str) -> Outcome {
+    let script = format!("mkdir -p {FOLDER}; cat >{FOLDER}/{name}; chmod {mode} {FOLDER}/{name}");
+    world.run_with("alice", &["sh", "-euc", &script], content).expect(0).map(drop)
+}
+
+fn settings(tailnet: &Tailnet, provider: &str) -> String {
+    format!("[tailnet]\nprovider = {provider}\nurl = \"{}\"\nca = \"{FOLDER}/ca.pem\"\n", tailnet.url())
+}
+
+fn install(world: &World, tailnet: &Tailnet) -> Outcome {
+    write(world, "ca.pem", &std::fs::read_to_string(tailnet.ca())?, "644")?;
+    write(world, "tailnet.toml", &settings(tailnet, "\"headscale\""), "644")?;
+    write(world, "tailnet-credential", tailnet.api_key(), "600")?;
+    world.install_without_broker()
+}
+
+fn status(world: &World, name: &str) -> Result<Value, Failed> {
+    world.ctl(&["status", name, "--json"]).expect(0)?.json()
+}
+
+fn is_on(world: &World, name: &str) -> Outcome {
+    let status = status(world, name)?;
+    ensure(status["tailnet"] == "on" && status["trouble"] == Value::Null, &status.to_string())
+}
+
+fn node(tailnet: &Tailnet, name: &str) -> Result<Value, Failed> {
+    Ok(tailnet.node(name).map_err(text)?.ok_or("no such node")?)
+}
+
+/// How many keys the control server has ever given.
+fn keys(tailnet: &Tailnet) -> Result<usize, Failed> {
+    let listed = tailnet.rest("GET", "/api/v1/preauthkey", None).map_err(text)?;
+    Ok(listed["preAuthKeys"].as_array().ok_or_else(|| format!("no keys in {listed}"))?.len())
+}
+
+/// Whoever answered has ended, and what they started.
+fn nobody_asks(world: &World) -> Outcome {
+    let left = world.run("alice", &["pgrep", "-u", "alice", "-af", "^/usr/bin/devbox-ctl login-answer|^sleep 100"]).out;
+    ensure(left.is_empty(), &left)
+}
+
+fn tend(world: &World) -> Outcome {
+    world.ok("alice", &["systemctl", "--user", "start", "devboxes-tend"]).map(drop)
+}
+
+fn pages(world: &World) -> Result<String, Failed> {
+    world.ok("alice", &["sh", "-c", "ls .local/state/devbox/tailnet"])
+}
+
+fn whole_life(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let clean = |when: &str| nothing_found_but(world, CREDENTIAL, when);
+    clean("before")?;
+    let created = world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
+    created.says("tailnet  ssh dev@abc (")?;
+    clean("after create")?;
+    nobody_asks(world)?;
+    let first = node(&tailnet, "abc")?;
+    ensure(first["tags"] == serde_json::json!([tag_of("alice"), TAG]), &format!("its tags: {first}"))?;
+    let seen = status(world, "abc")?;
+    ensure(seen["tailscaleHostname"] == "abc" && seen["tailnet"] == "on", &seen.to_string())?;
+    ensure(first["ipAddresses"].as_array().is_some_and(|a| a.contains(&seen["tailscaleIP"])), &seen.to_string())?;
+    world.ctl(&["list"]).expect(0)?.says(seen["tailscaleIP"].as_str().ok_or("no address")?)?;
+    let said = world.ok("alice", &["devbox-ctl", "tend"])?;
+    ensure(said.is_empty(), "there is nothing to tend")?;
+
+    // A restart needs no key, and the box is the same device.
+    let given = keys(&tailnet)?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    clean("after a restart")?;
+    let again = status(world, "abc")?;
+    ensure(again["tailnet"] == "on" && again["tailscaleIP"] == seen["tailscaleIP"], &again.to_string())?;
+    ensure(keys(&tailnet)? == given, "no other key")?;
+
+    // Another key, for the same device, while somebody works in it.
+    let shell = world.spawn("alice", &["podman", "exec", "devbox-abc", "sleep", "infinity"]);
+    world.ctl(&["rotate-key", "abc"]).expect(0)?.says("abc has logged in anew")?;
+    clean("after rotate-key")?;
+    let rotated = node(&tailnet, "abc")?;
+    ensure(rotated["id"] == first["id"] && rotated["nodeKey"] != first["nodeKey"], &format!("{rotated} of {first}"))?;
+    world.ok("alice", &["podman", "exec", "devbox-abc", "pgrep", "-x", "sleep"])?;
+    drop(shell);
+
+    // A login that is lost: never two devices.
+    let lose = "pkill -9 tailscaled; rm -r /var/lib/devbox/tailscale";
+    world.ok("alice", &["podman", "exec", "--user=root", "devbox-abc", "sh", "-c", lose])?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    is_on(world, "abc")?;
+    clean("after a late key")?;
+    ensure(tailnet.nodes().map_err(text)?.len() == 1, "one device a box")?;
+
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    clean("after destroy")?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")?;
+    ensure(!pages(world)?.contains("abc"), "nothing is known of it")?;
+    ensure(world.path(CREDENTIAL).exists(), "the owner's own is where it was")
+}
+
+fn away(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let clean = |when: &str| nothing_found_but(world, CREDENTIAL, when);
+    tailnet.stop().map_err(text)?;
+    // It is a box all the same, and why it is not on the tailnet is said.
+    world.ctl(&["create", "abc"]).expect(0)?.says("abc is not on the tailnet: ")?;
+    world.ctl(&["create", "def", "--wait-tailnet"]).expect(8)?.says("def is not on the tailnet: ")?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    clean("without a provider")?;
+    tailnet.start().map_err(text)?;
+    // The owner's timer finds both without anybody's doing.
+    tend(world)?;
+    is_on(world, "abc")?;
+    is_on(world, "def")?;
+    clean("after late keys")?;
+    // With nobody to ask its device stays, and goes when there is somebody.
+    tailnet.stop().map_err(text)?;
+    let destroyed = world.ctl(&["destroy", "--yes", "abc"]).expect(9)?;
+    destroyed.says("abc could not be taken off the tailnet yet")?;
+    destroyed.says("devboxes-tend.timer")?;
+    ensure(!world.folder("abc").exists(), "the box is gone")?;
+    ensure(status(world, "def")?["tailnet"] == "unknown", "nobody knows")?;
+    tend(world)?;
+    tailnet.start().map_err(text)?;
+    ensure(tailnet.node("abc").map_err(text)?.is_some(), "it is there still")?;
+    tend(world)?;
+    ensure(tailnet.node("abc").map_err(text)?.is_none(), "nothing is left of it")?;
+    is_on(world, "def")?;
+    world.ctl(&["destroy", "--yes", "def"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of them")?;
+    clean("after destroy")
+}
+
+fn anothers(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    let ask = "use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; \
+               bind($s, pack_sockaddr_un(\"\\0x/unit/devbox-abc.service/$ARGV[0]\")) or die; \
+               connect($s, pack_sockaddr_un('/run/user/1000/devbox/login.sock')) or die qq($!\\n); local $/; print length <$s>";
+    let ids = ["tailnet-login", "tailnet-key", "tailnet-key-anew", "tailnet-key-rotated"];
+    for id in ids {
+        let refused = world.run("bob", &["perl", "-e", ask, id]);
+        ensure(refused.code != 0, "bob is connected")?;
+        refused.says("Permission denied")?;
+    }
+    // Should somebody open it to everybody, who asks is still the kernel's word.
+    let script = format!("chmod o+x /run/user/1000 /run/user/1000/devbox; chmod 666 {SOCKET}");
+    world.ok("root", &["sh", "-euc", &script])?;
+    for id in ids {
+        let given = world.ok("bob", &["perl", "-e", ask, id])?;
+        ensure(given == "0", &format!("bob was given {given} bytes of {id}"))?;
+    }
+    world.ok("root", &["sh", "-euc", "chmod o-x /run/user/1000 /run/user/1000/devbox"])?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty() && keys(&tailnet)? == 0, "no key was made")?;
+    for odd in ["other", "tailnet-key/more"] {
+        ensure(world.ok("alice", &["perl", "-e", ask, odd])? == "0", "nothing else is given")?;
+    }
+    ensure(world.ok("alice", &["perl", "-e", ask, "tailnet-login"])? != "0", "alice may have it")?;
+    ensure(world.ok("alice", &["perl", "-e", ask, "tailnet-key"])? != "0", "alice may have it")
+}
+
+fn wrong(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let good = settings(&tailnet, "\"headscale\"");
+    for (broken, what) in [
+        ("[tailnet]\nprovder = \"headscale\"\n", "did you mean `provider`?"),
+        ("[tailnet\n", "tailnet.toml:1: "),
+        ("[users.alice]\nmax_boxes = 99\n", "unknown key `users`"),
+        ("[tailnet]\ncredential = \"x\"\n", "tailnet-credential"),
+    ] {
+        write(world, "tailnet.toml", broken, "644")?;
+        world.ctl(&["create", "abc"]).expect(1)?.says(what)?;
+        world.expect_clean()?;
+    }
+    write(world, "tailnet.toml", &good, "644")?;
+    // What others may read is not used.
+    write(world, "tailnet-credential", tailnet.api_key(), "640")?;
+    let created = world.ctl(&["create", "abc"]).expect(0)?;
+    created.says("others may read or write it")?;
+    created.says("you can mend it: `chmod 600 ")?;
+    ensure(keys(&tailnet)? == 0, "no key was made")?;
+    write(world, "tailnet-credential", tailnet.api_key(), "600")?;
+    // A box that is there starts with settings that are broken, and that is said.
+    write(world, "tailnet.toml", "[tailnet\n", "644")?;
+    world.ctl(&["restart", "abc"]).expect(0)?.says("tailnet.toml:1: ")?;
+    world.ctl(&["status", "abc"]).expect(0)?.says("tailnet.toml:1: ")?;
+    write(world, "tailnet.toml", &good, "644")?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    is_on(world, "abc")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+
+    // Where nobody listens the box is made all the same.
+    world.ok("alice", &["systemctl", "--user", "stop", "devboxes-login.socket"])?;
+    let created = world.ctl(&["create", "abc"]).expect(0)?;
+    created.says("nobody listens at /run/user/1000/devbox/login.sock")?;
+    created.says("`systemctl --user enable --now devboxes-login.socket")?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    world.ok("alice", &["systemctl", "--user", "start", "devboxes-login.socket"])?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    is_on(world, "abc")?;
+    // Without settings any more, it is a box that is nowhere.
+    world.ok("alice", &["rm", &format!("{FOLDER}/tailnet.toml")])?;
+    ensure(status(world, "abc")?["tailnet"] == Value::Null, "nobody knows of a tailnet")?;
+    world.ctl(&["rotate-key", "abc"]).expect(1)?.says("abc is not on a tailnet")?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    write(world, "tailnet.toml", &good, "644")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
+}
+
+fn program(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let request = KeyRequest { tags: &[&tag_of("alice")], ..KeyRequest::default() };
+    let script =
+        format!("#!/bin/sh\n[ \"$1 $2\" = 'alice abc' ] && echo {}\n", tailnet.preauth_key(&request).map_err(text)?);
+    write(world, "give", &script, "770")?;
+    write(world, "tailnet.toml", &settings(&tailnet, &format!("\"command\"\ncommand = [\"{FOLDER}/give\"]")), "644")?;
+    world.ctl(&["create", "abc"]).expect(0)?.says("can be written by others")?;
+    write(world, "give", &script, "700")?;
+    tend(world)?;
+    // This provider has no list: its word is that a key was given, and the box's where it is.
+    let seen = status(world, "abc")?;
+    ensure(seen["tailnet"] == "given" && seen["trouble"] == Value::Null, &seen.to_string())?;
+    ensure(
+        node(&tailnet, "abc")?["ipAddresses"].as_array().is_some_and(|a| a.contains(&seen["tailscaleIP"])),
+        "it is on",
+    )?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    // One that does not end is not waited for.
+    write(world, "give", "#!/bin/sh\nexec sleep 100\n", "700")?;
+    let created = world.ctl(&["create", "slow"]).expect(0)?;
+    created.says("in 8 seconds").or_else(|_| created.says("in 10 seconds"))?;
+    world.ctl(&["exec", "slow", "--", "true"]).expect(0)?;
+    nobody_asks(world)?;
+    world.ctl(&["destroy", "--yes", "slow"]).expect(0).map(drop)
+}
+
+fn reboot(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    let boxes = ["abc", "def", "ghi"];
+    let made: Vec<_> = boxes.iter().map(|name| world.spawn("alice", &["devbox-ctl", "create", name])).collect();
+    for one in made {
+        one.finish().expect(0)?;
+    }
+    boxes.iter().try_for_each(|name| is_on(world, name))?;
+    let given = keys(&tailnet)?;
+    world.reboot()?;
+    world.run("alice", &["systemctl", "--user", "is-system-running", "--wait"]);
+    for name in boxes {
+        let seen = status(world, name)?;
+        ensure(seen["state"] == "running" && seen["tailnet"] == "on", &seen.to_string())?;
+    }
+    ensure(keys(&tailnet)? == given, "no box needed another key")?;
+    ensure(tailnet.nodes().map_err(text)?.len() == boxes.len(), "one device a box")
+}
+
+fn broker(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    write(world, "tailnet.toml", "[tailnet\n", "644")?;
+    world.install_broker("")?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let spec = std::fs::read_to_string(world.folder("abc").join("box.toml"))?;
+    ensure(spec.contains("tailnet = \"broker\""), &spec)?;
+    ensure(status(world, "abc")?["tailnet"] == Value::Null, "the administrator has set up none")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+}
