@@ -76,7 +76,6 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         has_env => !env.is_empty(),
         login_socket => login_socket(*tailnet),
         // Then a box starts where nobody listens, and is not on the tailnet.
-        login_may_be_missing => *tailnet == Tailnet::Own,
         dev => dev.word(),
         user_namespace => (*dev == DevIs::Owner).then_some("keep-id:uid=1000,gid=1000"),
         mounts,

@@ -18,6 +18,7 @@ pub(crate) const TESTS: Tests = &[
     ("login::another_provider", another_provider),
     ("login::a_provider_that_is_slow", slow),
     ("login::a_control_server_that_comes_back", comes_back),
+    ("login::nobody_at_the_socket", nobody_listens),
     ("login::a_token_that_is_wrong", wrong_token),
     ("login::a_clock_that_is_wrong", wrong_clock),
     ("login::ten_boxes_after_a_reboot", ten),
@@ -211,6 +212,19 @@ fn slow(world: &World) -> Outcome {
     created.says("in 8 seconds").or_else(|_| created.says("in 10 seconds"))?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
     ensure(world.run("root", &["pgrep", "-x", "sleep", "-u", "devboxd"]).code != 0, "the program is ended")
+}
+
+/// A box whose broker is not there starts, without its tailnet, and finds it again.
+fn nobody_listens(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ok("root", &["systemctl", "stop", "devboxd.socket", "devboxd.service"])?;
+    world.ok("alice", &["systemctl", "--user", "restart", "devbox-abc"])?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    world.ok("root", &["systemctl", "start", "devboxd.socket"])?;
+    world.ctl(&["restart", "abc"]).expect(0)?;
+    is_on(world, "abc")
 }
 
 /// Away at a start of a box that has its login, the box finds back by itself.

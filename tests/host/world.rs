@@ -239,6 +239,7 @@ impl World {
             }
         }
         let _ = fs::remove_dir_all(self.path("/etc/devbox"));
+        let _ = fs::remove_file(self.path("/etc/credstore/devbox.tailnet"));
         self.run("root", &["umount", "--quiet", "/home/alice/.config/containers"]);
         if self.leftovers().is_empty() {
             return;

@@ -138,6 +138,8 @@ fn install(needed: &[(&str, &'static str)]) -> Result<()> {
 
 fn apt_install(missing: &[&str]) -> Result<()> {
     progress::step(&format!("installing Debian packages on this machine: {}", missing.join(", ")));
+    // Of two of ours at once the second would be refused dpkg's own lock.
+    let _lock = crate::lock::take(&paths::lab()?.join("apt.lock"))?;
     let log = paths::lab()?.join("apt.log");
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");
