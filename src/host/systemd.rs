@@ -196,15 +196,26 @@ impl Systemd {
     pub fn details(&self, units: &[String]) -> Result<Vec<UnitDetails>, HostError> {
         debug!("systemd: properties of {} unit(s)", units.len());
         let connection = self.manager.inner().connection();
-        let each = units.iter().map(|unit| async move {
-            let path = self.manager.load_unit(unit).await?;
-            let unit = properties(connection, &path, "org.freedesktop.systemd1.Unit").await?;
-            let service = properties(connection, &path, "org.freedesktop.systemd1.Service").await?;
-            Ok(details(&unit, &service))
-        });
-        zbus::block_on(join_all(each)).into_iter().collect()
+        let one = |unit: &String| {
+            let unit = unit.clone();
+            async move {
+                let path = self.manager.load_unit(&unit).await?;
+                let unit = properties(connection, &path, "org.freedesktop.systemd1.Unit").await?;
+                let service = properties(connection, &path, "org.freedesktop.systemd1.Service").await?;
+                Ok(details(&unit, &service))
+            }
+        };
+        let mut all = Vec::with_capacity(units.len());
+        // Together, but not hundreds: an answer is some 30 KiB.
+        for some in units.chunks(TOGETHER) {
+            all.extend(zbus::block_on(join_all(some.iter().map(one))));
+        }
+        all.into_iter().collect()
     }
 }
+
+/// Units that are asked about at once.
+const TOGETHER: usize = 32;
 
 /// How a job ended: `done`, or what systemd calls it otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
