@@ -27,16 +27,16 @@ pub(crate) const TESTS: Tests = &[
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn status(world: &World, name: &str) -> Result<Value, Failed> {
+pub(super) fn status(world: &World, name: &str) -> Result<Value, Failed> {
     world.ctl(&["status", name, "--json"]).expect(0)?.json()
 }
 
-fn is_on(world: &World, name: &str) -> Outcome {
+pub(super) fn is_on(world: &World, name: &str) -> Outcome {
     let status = status(world, name)?;
     ensure(status["tailnet"] == "on" && status["trouble"] == Value::Null, &status.to_string())
 }
 
-fn node(tailnet: &Tailnet, name: &str) -> Result<Value, Failed> {
+pub(super) fn node(tailnet: &Tailnet, name: &str) -> Result<Value, Failed> {
     Ok(tailnet.node(name).map_err(text)?.ok_or("no such node")?)
 }
 

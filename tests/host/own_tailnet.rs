@@ -5,6 +5,7 @@ use serde_json::Value;
 use xtask::tailnet::{KeyRequest, TAG, Tailnet, tag_of};
 
 use super::login::text;
+use super::login_faults::{is_on, node, status};
 use super::secrets::nothing_found_but;
 use super::world::{Outcome, Tests, World, ensure};
 
@@ -37,19 +38,6 @@ fn install(world: &World, tailnet: &Tailnet) -> Outcome {
     write(world, "tailnet.toml", &settings(tailnet, "\"headscale\""), "644")?;
     write(world, "tailnet-credential", tailnet.api_key(), "600")?;
     world.install_without_broker()
-}
-
-fn status(world: &World, name: &str) -> Result<Value, Failed> {
-    world.ctl(&["status", name, "--json"]).expect(0)?.json()
-}
-
-fn is_on(world: &World, name: &str) -> Outcome {
-    let status = status(world, name)?;
-    ensure(status["tailnet"] == "on" && status["trouble"] == Value::Null, &status.to_string())
-}
-
-fn node(tailnet: &Tailnet, name: &str) -> Result<Value, Failed> {
-    Ok(tailnet.node(name).map_err(text)?.ok_or("no such node")?)
 }
 
 /// How many keys the control server has ever given.
