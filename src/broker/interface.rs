@@ -9,7 +9,7 @@ use zbus::{Connection, interface};
 
 use super::caller::Callers;
 use super::desk::{Answer, Request};
-use super::login::{AtWork, Giver};
+use super::login::{AtWork, Giver, Place};
 use super::queue::Queue;
 use crate::spec::BoxName;
 use crate::wire::{AuditLine, Finding, LedgerBox, OnTailnet, OwnerUse, Refused, Why};
@@ -64,6 +64,11 @@ pub(super) struct Broker {
 }
 
 impl Broker {
+    /// For a call that waits for the tailnet's provider.
+    fn place(&self, uid: u32) -> Result<Place, Refused> {
+        self.asking.take_now(uid).ok_or_else(|| Refused::new(Why::TooMany, "too many such calls of yours wait"))
+    }
+
     async fn ask(&self, connection: &Connection, header: &Header<'_>, request: Request) -> Result<Answer, Refused> {
         small(header)?;
         let _at_work = self.activity.begin();
@@ -240,10 +245,7 @@ impl Broker {
         let Ok(name) = name.parse::<BoxName>() else {
             return Err(Refused::new(Why::InvalidInput, "that is no name of a box"));
         };
-        let place = self
-            .asking
-            .take_now(caller.uid)
-            .ok_or_else(|| Refused::new(Why::TooMany, "too many such calls of yours wait"))?;
+        let place = self.place(caller.uid)?;
         let giver = Arc::clone(&self.giver);
         aside(move || {
             let _place = place;
@@ -261,10 +263,7 @@ impl Broker {
         small(&header)?;
         let _at_work = self.activity.begin();
         let caller = self.callers.of(connection, &header).await?;
-        let place = self
-            .asking
-            .take_now(caller.uid)
-            .ok_or_else(|| Refused::new(Why::TooMany, "too many such calls of yours wait"))?;
+        let place = self.place(caller.uid)?;
         let giver = Arc::clone(&self.giver);
         aside(move || {
             let _place = place;
