@@ -59,14 +59,21 @@ fn whole_life(world: &World) -> Outcome {
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }
 
+/// A program that asks at that socket as systemd does for a box called abc, and prints how long the answer is.
+pub(super) fn as_box_abc(socket: &str) -> String {
+    format!(
+        "use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; \
+         bind($s, pack_sockaddr_un(\"\\0x/unit/devbox-abc.service/$ARGV[0]\")) or die; \
+         connect($s, pack_sockaddr_un('{socket}')) or die qq($!\\n); local $/; print length <$s>"
+    )
+}
+
 /// The name in a peer's address is the peer's own word.
 fn anothers(world: &World) -> Outcome {
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
-    let ask = "use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; \
-               bind($s, pack_sockaddr_un(\"\\0x/unit/devbox-abc.service/$ARGV[0]\")) or die; \
-               connect($s, pack_sockaddr_un('/run/devboxd/login.sock')) or die; local $/; print length <$s>";
+    let ask = &as_box_abc("/run/devboxd/login.sock");
     for id in ["tailnet-login", "tailnet-key", "tailnet-key-anew", "tailnet-key-rotated"] {
         let given = world.ok("bob", &["perl", "-e", ask, id])?;
         ensure(given == "0", &format!("bob was given {given} bytes of {id}"))?;

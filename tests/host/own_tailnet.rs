@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 use xtask::tailnet::{KeyRequest, TAG, Tailnet, tag_of};
 
-use super::login::text;
+use super::login::{as_box_abc, text};
 use super::login_faults::{is_on, node, status};
 use super::secrets::nothing_found_but;
 use super::world::{Outcome, Tests, World, ensure};
@@ -148,9 +148,7 @@ fn anothers(world: &World) -> Outcome {
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
-    let ask = "use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; \
-               bind($s, pack_sockaddr_un(\"\\0x/unit/devbox-abc.service/$ARGV[0]\")) or die; \
-               connect($s, pack_sockaddr_un('/run/user/1000/devbox/login.sock')) or die qq($!\\n); local $/; print length <$s>";
+    let ask = &as_box_abc("/run/user/1000/devbox/login.sock");
     let ids = ["tailnet-login", "tailnet-key", "tailnet-key-anew", "tailnet-key-rotated"];
     for id in ids {
         let refused = world.run("bob", &["perl", "-e", ask, id]);
