@@ -1,9 +1,13 @@
 //! kill -9 and Ctrl-C before each system call with which a command changes something.
 //!
-//! strace(1) delivers the signal when the command is about to make its n-th such call; n grows until the command
-//! comes through unharmed, so that every step is met, whichever there are.
+//! strace(1) delivers the signal when the command is about to make its n-th call of a kind (it counts each kind for
+//! itself); n grows until the command comes through unharmed, so that every step is met, however many there are.
 
-use super::world::{Outcome, Tests, World, ensure};
+use std::collections::BTreeSet;
+
+use libtest_mimic::Failed;
+
+use super::world::{Outcome, Ran, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("kill::create_killed_at_every_step", create_killed),
@@ -13,110 +17,129 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 /// Everything with which state outside the process is changed or a child is made.
-const CALLS: &str = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,fsync,fdatasync,flock,write,writev,sendmsg,clone,clone3,vfork,ftruncate";
+const CALLS: &str = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,fsync,fdatasync,flock,write,writev,\
+                     sendmsg,clone,clone3,vfork,ftruncate";
 
-/// More steps than any command has: an endless walk is a failure.
-const MOST: usize = 400;
+/// More steps of a kind than any command has: an endless walk is a failure.
+const MOST: usize = 100;
 
-/// Runs devbox-ctl under strace with `signal` at the n-th call; whether it was met.
-fn at_step(world: &World, n: usize, signal: &str, arguments: &[&str]) -> (bool, super::world::Ran) {
-    let trace = format!("trace={CALLS}");
-    let inject = format!("inject={CALLS}:signal={signal}:when={n}");
+/// Where a command was met.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    call: &'a str,
+    nth: usize,
+}
+
+impl Step<'_> {
+    fn failed(self, what: impl std::fmt::Debug) -> Failed {
+        format!("before {} {}: {what:?}", self.call, self.nth).into()
+    }
+}
+
+/// Runs devbox-ctl under strace with `signal` at a step; whether it was met.
+fn at(world: &World, step: Step<'_>, signal: &str, arguments: &[&str]) -> Result<(bool, Ran), Failed> {
+    let Step { call, nth } = step;
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal={signal}:when={nth}"));
     let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "-e", &inject, "devbox-ctl"];
     let ran = world.run("alice", &[&strace, arguments].concat());
-    let log = std::fs::read_to_string(world.path("/tmp/strace.log"))
-        .or_else(|_| world.ok("alice", &["cat", "/tmp/strace.log"]).map_err(|_| std::io::Error::other("no log")))
-        .unwrap_or_default();
-    (log.contains(&format!("--- SIG{signal}")) || log.contains("+++ killed"), ran)
+    let log = world.ok("alice", &["cat", "/tmp/strace.log"])?;
+    Ok((log.contains(&format!("--- SIG{signal}")) || log.contains("+++ killed"), ran))
+}
+
+/// Runs a command again and again, met one step later each time, and looks at each outcome; `least` is how many steps
+/// it is known to have.
+fn walk(world: &World, signal: &str, arguments: &[&str], least: usize, look: impl Fn(bool, Ran) -> Outcome) -> Outcome {
+    // Once unharmed, to learn the kinds of calls it makes.
+    let trace = format!("trace={CALLS}");
+    let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "devbox-ctl"];
+    look(false, world.run("alice", &[&strace, arguments].concat()))?;
+    let log = world.ok("alice", &["cat", "/tmp/strace.log"])?;
+    let made: BTreeSet<_> = log.lines().filter_map(|line| Some(line.split_once('(')?.0)).collect();
+    let mut steps = 0;
+    for call in made {
+        for nth in 1.. {
+            let step = Step { call, nth };
+            ensure(nth < MOST, "it never came through")?;
+            let (met, ran) = at(world, step, signal, arguments)?;
+            look(met, ran).map_err(|e| step.failed(e))?;
+            if !met {
+                break;
+            }
+            steps += 1;
+        }
+    }
+    ensure(steps >= least, &format!("only {steps} steps were walked"))
 }
 
 /// After a kill: everything can be read, and the next command gets the box and then a clean host.
-fn finds_its_way(world: &World, n: usize) -> Outcome {
-    let at = |e: libtest_mimic::Failed| libtest_mimic::Failed::from(format!("killed at step {n}: {e:?}"));
-    world.ctl(&["list", "--json"]).expect(0).map_err(at)?;
+fn finds_its_way(world: &World) -> Outcome {
+    world.ctl(&["list", "--json"]).expect(0)?;
     let again = world.ctl(&["create", "abc"]);
     match again.code {
         0 => {}
         2 => {
             let start = world.ctl(&["start", "abc"]);
-            ensure(matches!(start.code, 0 | 12), &format!("killed at step {n}: {start:#?}"))?;
+            ensure(matches!(start.code, 0 | 12), &format!("{start:#?}"))?;
         }
-        _ => return Err(format!("killed at step {n}: {again:#?}").into()),
+        _ => return Err(format!("{again:#?}").into()),
     }
-    world.ctl(&["exec", "abc", "--", "true"]).expect(0).map_err(at)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0).map_err(at)?;
-    world.expect_clean().map_err(at)
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()
 }
 
 fn create_killed(world: &World) -> Outcome {
-    for n in 1..MOST {
-        let (met, ran) = at_step(world, n, "KILL", &["create", "abc"]);
+    walk(world, "KILL", &["create", "abc"], 25, |met, ran| {
         if !met {
             ran.expect(0)?;
-            return ensure(n > 15, &format!("only {n} steps were walked"));
+            world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+            return world.expect_clean();
         }
-        finds_its_way(world, n)?;
-    }
-    Err("it never came through".into())
+        finds_its_way(world)
+    })
 }
 
 fn create_interrupted(world: &World) -> Outcome {
-    for n in 1..MOST {
-        let (met, ran) = at_step(world, n, "INT", &["create", "abc"]);
-        match ran.code {
-            // Undone: the host is as before, without another command's help.
-            130 => world.expect_clean().map_err(|e| libtest_mimic::Failed::from(format!("step {n}: {e:?}")))?,
-            0 => {
-                world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-                world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-            }
-            // Before the signal is caught it ends the process like any other.
-            -1 => world.expect_clean()?,
-            _ => return Err(format!("step {n}: {ran:#?}").into()),
+    walk(world, "INT", &["create", "abc"], 25, |_, ran| match ran.code {
+        // Undone: the host is as before, without another command's help. Before the signal is caught it ends the
+        // process like any other.
+        130 | -1 => world.expect_clean(),
+        0 => {
+            world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+            world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
         }
-        if !met {
-            return ensure(n > 15, &format!("only {n} steps were walked"));
-        }
-    }
-    Err("it never came through".into())
+        _ => Err(format!("{ran:#?}").into()),
+    })
 }
 
 fn destroy_killed(world: &World) -> Outcome {
-    for n in 1..MOST {
-        world.ctl(&["create", "abc"]).expect(0)?;
-        let (met, ran) = at_step(world, n, "KILL", &["destroy", "--yes", "abc"]);
+    world.ctl(&["create", "abc"]).expect(0)?;
+    walk(world, "KILL", &["destroy", "--yes", "abc"], 15, |met, ran| {
         world.ctl(&["list", "--json"]).expect(0)?;
-        if !met {
+        if met {
+            let next = world.ctl(&["destroy", "--yes", "abc"]);
+            ensure(matches!(next.code, 0 | 10), &format!("{next:#?}"))?;
+            world.ctl(&["stop", "abc"]).expect(10)?;
+        } else {
             ran.expect(0)?;
-            world.expect_clean()?;
-            return ensure(n > 10, &format!("only {n} steps were walked"));
         }
-        let next = world.ctl(&["destroy", "--yes", "abc"]);
-        ensure(matches!(next.code, 0 | 10), &format!("killed at step {n}: {next:#?}"))?;
-        world.ctl(&["stop", "abc"]).expect(10)?;
-        world.expect_clean().map_err(|e| libtest_mimic::Failed::from(format!("killed at step {n}: {e:?}")))?;
-    }
-    Err("it never came through".into())
+        world.expect_clean()?;
+        world.ctl(&["create", "abc"]).expect(0).map(drop)
+    })
 }
 
 fn stop_start_killed(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "touch", "kept"]).expect(0)?;
-    for verb in ["stop", "start"] {
-        for n in 1..MOST {
-            let (met, _) = at_step(world, n, "KILL", &[verb, "abc"]);
+    for (verb, back) in [("stop", "start"), ("start", "stop")] {
+        walk(world, "KILL", &[verb, "abc"], 10, |_, _| {
             // Said again, it is so, and said once more it already is.
             let again = world.ctl(&[verb, "abc"]);
-            ensure(matches!(again.code, 0 | 12), &format!("{verb} killed at step {n}: {again:#?}"))?;
+            ensure(matches!(again.code, 0 | 12), &format!("{again:#?}"))?;
             world.ctl(&[verb, "abc"]).expect(12)?;
-            world.ctl(&[if verb == "stop" { "start" } else { "stop" }, "abc"]).expect(0)?;
-            if !met {
-                break;
-            }
-            ensure(n + 1 < MOST, "it never came through")?;
-        }
+            world.ctl(&[back, "abc"]).expect(0).map(drop)
+        })?;
         world.ctl(&[verb, "abc"]).expect(0)?;
     }
-    world.ctl(&["exec", "abc", "--", "test", "-e", "kept"]).expect(0)?;
-    Ok(())
+    world.ctl(&["exec", "abc", "--", "test", "-e", "kept"]).expect(0).map(drop)
 }

@@ -10,6 +10,7 @@ mod commands;
 mod doctor;
 mod editor;
 mod faults;
+mod hosts;
 mod image;
 mod inputs;
 mod kill;
@@ -31,15 +32,14 @@ mod world;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use hosts::Hosts;
 use libtest_mimic::{Arguments, Trial};
-use world::World;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // One host, and a few of them stop it.
-    arguments.test_threads = Some(1);
+    arguments.test_threads = Some(hosts::SIDE_BY_SIDE);
     let here = std::env::var_os("DEVBOX_LAB").is_some();
-    let world = (here && !arguments.list).then(|| Arc::new(World::boot()));
+    let hosts = Arc::new(Hosts::default());
     let rooms = [
         inputs::TESTS,
         commands::TESTS,
@@ -68,18 +68,13 @@ fn main() -> ExitCode {
         .into_iter()
         .flatten()
         .map(|&(name, test)| {
-            let world = world.clone();
-            Trial::test(name, move || {
-                let world = world.ok_or("no lab host")?;
-                world.clean();
-                test(&world)
-            })
-            .with_ignored_flag(!here)
+            let hosts = Arc::clone(&hosts);
+            Trial::test(name, move || hosts.on_one(name, test)).with_ignored_flag(!here)
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if let Some(world) = world.and_then(Arc::into_inner) {
-        world.down();
+    if let Some(hosts) = Arc::into_inner(hosts) {
+        hosts.down();
     }
     conclusion.exit_code()
 }

@@ -18,6 +18,7 @@ pub(crate) type Outcome = Result<(), Failed>;
 pub(crate) type Tests = &'static [(&'static str, fn(&World) -> Outcome)];
 
 /// A booted host with the box image and the program under test.
+#[derive(Debug)]
 pub(crate) struct World {
     host: Mutex<Host>,
     root: PathBuf,
@@ -78,10 +79,10 @@ pub(crate) fn ensure(holds: bool, what: &str) -> Outcome {
 }
 
 impl World {
-    pub(crate) fn boot() -> Self {
+    pub(crate) fn boot(name: &str) -> Self {
         // What an earlier run left, or made from an older recipe, is no place to test in.
-        xtask::lab::down("test", true).expect("the last run's host gone");
-        let host = Host::up_with_image("test").expect("a lab host");
+        xtask::lab::down(name, true).expect("the last run's host gone");
+        let host = Host::up_with_image(name).expect("a lab host");
         let binary = std::env::var_os("DEVBOX_BIN").expect("DEVBOX_BIN names the program under test");
         host.install(Path::new(&binary)).expect("the program installed");
         Self { root: host.root().to_owned(), host: Mutex::new(host) }

@@ -1,0 +1,60 @@
+//! The hosts that tests run on: as many as run side by side, each booted when there is a test for it.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::world::{Outcome, World};
+
+/// Tests mostly wait, so that two hosts keep two cores busy.
+pub(crate) const SIDE_BY_SIDE: usize = 2;
+
+/// Hosts that no test is on.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    worlds: Vec<World>,
+    booted: usize,
+    took: Vec<(Duration, &'static str)>,
+}
+
+impl Hosts {
+    /// Runs a test on a host of its own for that long. There are never more of these at once than threads.
+    pub(crate) fn on_one(&self, name: &'static str, test: fn(&World) -> Outcome) -> Outcome {
+        let world = self.take();
+        let begun = Instant::now();
+        // A test that panics must not take the host along: the next one needs it.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            world.clean();
+            test(&world)
+        }));
+        let mut idle = self.idle.lock().expect("the hosts");
+        idle.took.push((begun.elapsed(), name));
+        idle.worlds.push(world);
+        drop(idle);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    fn take(&self) -> World {
+        // Held while one boots: what hosts are made from is made once.
+        let mut idle = self.idle.lock().expect("the hosts");
+        if let Some(world) = idle.worlds.pop() {
+            return world;
+        }
+        idle.booted += 1;
+        World::boot(&format!("test-{}", idle.booted))
+    }
+
+    /// Takes all hosts down and says which tests took longest.
+    pub(crate) fn down(self) {
+        let mut idle = self.idle.into_inner().expect("the hosts");
+        idle.worlds.into_iter().for_each(World::down);
+        idle.took.sort();
+        for (took, name) in idle.took.iter().rev().take(10) {
+            println!("{:6.1} s  {name}", took.as_secs_f32());
+        }
+    }
+}
