@@ -2,6 +2,7 @@
 
 pub mod asked;
 pub mod host;
+pub mod life;
 pub mod limits;
 pub mod login;
 pub mod said;

@@ -61,6 +61,9 @@ struct Owner {
     warn_days: Option<Vec<u32>>,
     trash_days: Option<u32>,
     reclaim_days: Option<u32>,
+    max_idle_stop_days: Option<u32>,
+    max_stopped_destroy_days: Option<u32>,
+    keep_awake_hours: Option<u32>,
     owner_cpu: Option<f64>,
     owner_memory: Option<Memory>,
     owner_tasks: Option<u32>,
@@ -209,7 +212,8 @@ impl Fragment {
 impl Owner {
     fn merge(&mut self, later: Self) {
         later_wins!(self, later, allowed admin max_boxes cpu memory max_cpu max_memory idle_stop_days stopped_destroy_days
-            warn_days trash_days reclaim_days owner_cpu owner_memory owner_tasks);
+            warn_days trash_days reclaim_days max_idle_stop_days max_stopped_destroy_days keep_awake_hours
+            owner_cpu owner_memory owner_tasks);
     }
 
     fn over(self, base: &OwnerSettings, table: &str) -> Result<OwnerSettings, String> {
@@ -227,6 +231,9 @@ impl Owner {
             warn_days: self.warn_days.unwrap_or(base.warn_days),
             trash_days: self.trash_days.unwrap_or(base.trash_days),
             reclaim_days: self.reclaim_days.or(base.reclaim_days),
+            max_idle_stop_days: self.max_idle_stop_days.or(base.max_idle_stop_days),
+            max_stopped_destroy_days: self.max_stopped_destroy_days.or(base.max_stopped_destroy_days),
+            keep_awake_hours: self.keep_awake_hours.unwrap_or(base.keep_awake_hours),
             owner_cpu: match self.owner_cpu {
                 Some(n) => Some(millis(table, "owner_cpu", n)?),
                 None => base.owner_cpu,

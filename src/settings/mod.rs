@@ -37,6 +37,11 @@ pub struct OwnerSettings {
     pub warn_days: Vec<u32>,
     pub trash_days: u32,
     pub reclaim_days: Option<u32>,
+    /// The longest that an owner may set for a box of theirs, where that is longer than the usual; 0 is never.
+    pub max_idle_stop_days: Option<u32>,
+    pub max_stopped_destroy_days: Option<u32>,
+    /// The longest lease of `keep-awake`.
+    pub keep_awake_hours: u32,
     /// Thousandths of a processor.
     pub owner_cpu: Option<u32>,
     pub owner_memory: Option<Memory>,
@@ -110,6 +115,9 @@ impl Default for OwnerSettings {
             warn_days: vec![3, 1],
             trash_days: 14,
             reclaim_days: None,
+            max_idle_stop_days: None,
+            max_stopped_destroy_days: None,
+            keep_awake_hours: 168,
             owner_cpu: None,
             owner_memory: None,
             owner_tasks: None,

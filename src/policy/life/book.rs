@@ -1,0 +1,274 @@
+//! What is kept of an owner's boxes between two looks at them, and the clock that their terms are counted on.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::activity::{Kind, Seen, Shown, compare};
+use super::{Act, Facts, Phase, Warned, Work};
+use crate::spec::BoxName;
+
+/// More than three times what lies between two looks. Where nobody looked for longer, nobody knows that a box was left
+/// alone, and the rest of the time does not count.
+pub const LONGEST_STEP: u64 = 1000;
+
+/// A moment as the kernel counts: CLOCK_MONOTONIC stands still while the host sleeps, and nobody sets it (time(7)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// /proc/sys/kernel/random/boot_id
+    pub boot: String,
+    pub seconds: u64,
+}
+
+/// From one look to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What counts of it.
+    pub counted: u64,
+    /// All of it; 0 after a reboot.
+    pub elapsed: u64,
+}
+
+/// All boxes of an owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Book {
+    /// Seconds for which boxes were looked after.
+    clock: u64,
+    tick: Option<Tick>,
+    #[serde(default)]
+    boxes: BTreeMap<BoxName, Record>,
+}
+
+/// One box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Tells it from another of its name.
+    made: Timestamp,
+    phase: Phase,
+    /// Tells this run, or this stop, from another.
+    key: String,
+    spent: u64,
+    seen: Option<Seen>,
+    #[serde(default)]
+    evidence: Vec<Evidence>,
+    warned: Option<Warned>,
+    lease: Option<Lease>,
+    #[serde(default)]
+    pub found: Found,
+    /// Nobody could say at the last look whether it was used.
+    #[serde(default)]
+    pub unseen: bool,
+}
+
+/// When a box was last used in a way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub kind: Kind,
+    /// On the owner's clock.
+    pub at: u64,
+    /// On the wall's, for people.
+    pub when: Timestamp,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// On the owner's clock.
+    pub until: u64,
+    pub reason: String,
+}
+
+/// What was found when its volumes were looked through.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    pub work: Work,
+    /// In words, for people.
+    pub text: String,
+    pub when: Option<Timestamp>,
+}
+
+/// A look at one box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    pub name: BoxName,
+    pub made: Timestamp,
+    pub phase: Phase,
+    pub key: String,
+    pub seen: Option<Seen>,
+    /// What its owner's `busy` command said.
+    pub busy: bool,
+}
+
+impl Book {
+    /// Nothing that is impossible: what is kept is the owner's file.
+    #[must_use]
+    pub fn checked(mut self) -> Self {
+        let clock = self.clock;
+        for record in self.boxes.values_mut() {
+            record.spent = if record.spent > clock { 0 } else { record.spent };
+            record.warned = record.warned.filter(|w| w.since <= record.spent);
+            record.evidence.retain(|e| e.at <= clock);
+        }
+        self
+    }
+
+    /// The clock at a moment that is not noted.
+    pub fn clock(&self, tick: &Tick) -> u64 {
+        self.clock.saturating_add(self.step(tick).counted)
+    }
+
+    fn step(&self, tick: &Tick) -> Step {
+        let elapsed = match &self.tick {
+            Some(last) if last.boot == tick.boot => tick.seconds.saturating_sub(last.seconds),
+            _ => 0,
+        };
+        Step { counted: elapsed.min(LONGEST_STEP), elapsed }
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&mut self, tick: Tick) -> Step {
+        let step = self.step(&tick);
+        self.clock = self.clock.saturating_add(step.counted);
+        self.tick = Some(tick);
+        step
+    }
+
+    /// Notes a look at a box.
+    pub fn note(&mut self, look: Look, step: Step, when: Timestamp) {
+        let clock = self.clock;
+        let record = self.boxes.entry(look.name.clone()).or_insert_with(|| Record::new(&look));
+        if record.made != look.made {
+            *record = Record::new(&look);
+        }
+        record.note(look, step, clock, when);
+    }
+
+    /// Forgets boxes that are not there any more.
+    pub fn keep_only(&mut self, names: &[BoxName]) {
+        self.boxes.retain(|name, _| names.contains(name));
+    }
+
+    pub fn record(&self, name: &BoxName) -> Option<&Record> {
+        self.boxes.get(name)
+    }
+
+    pub fn record_mut(&mut self, name: &BoxName) -> Option<&mut Record> {
+        self.boxes.get_mut(name)
+    }
+
+    /// Keeps a box awake for that long from now; none ends it. Whether there is a record of the box.
+    pub fn lease(&mut self, name: &BoxName, lease: Option<(u64, String)>) -> bool {
+        let clock = self.clock;
+        let Some(record) = self.boxes.get_mut(name) else { return false };
+        record.lease = lease.map(|(length, reason)| Lease { until: clock.saturating_add(length), reason });
+        true
+    }
+}
+
+impl Record {
+    fn new(look: &Look) -> Self {
+        Self {
+            made: look.made,
+            phase: look.phase,
+            key: String::new(),
+            spent: 0,
+            seen: None,
+            evidence: Vec::new(),
+            warned: None,
+            lease: None,
+            found: Found::default(),
+            unseen: false,
+        }
+    }
+
+    fn note(&mut self, look: Look, step: Step, clock: u64, when: Timestamp) {
+        if look.phase == Phase::Other {
+            return;
+        }
+        if (look.phase, &look.key) != (self.phase, &self.key) {
+            let started = look.phase == Phase::Running;
+            (self.phase, self.key, self.seen) = (look.phase, look.key, look.seen);
+            (self.spent, self.warned, self.unseen) = (0, None, false);
+            if started {
+                self.use_of(Kind::Started, String::new(), clock, when);
+            } else {
+                self.lease = None;
+            }
+            return;
+        }
+        let shown = match (&self.seen, &look.seen) {
+            _ if look.phase != Phase::Running => Shown::Unused,
+            (Some(before), Some(now)) => compare(before, now, step.elapsed),
+            _ => Shown::Unknown,
+        };
+        let mut used = if let Shown::Used(used) = &shown { used.clone() } else { Vec::new() };
+        if look.busy {
+            used.push((Kind::Busy, String::new()));
+        }
+        if let Some(lease) = self.lease.take_if(|lease| lease.until <= clock) {
+            // It ended between the two looks, and so did its use.
+            used.push((Kind::Lease, lease.reason));
+        } else if let Some(lease) = &self.lease {
+            used.push((Kind::Lease, lease.reason.clone()));
+        }
+        self.unseen = shown == Shown::Unknown && used.is_empty();
+        // What was not compared is kept: the next look sees all that happened since the last good one.
+        if step.elapsed > 0 && look.seen.is_some() {
+            self.seen = look.seen;
+        }
+        if used.is_empty() {
+            let counted = if self.unseen { 0 } else { step.counted };
+            self.spent = self.spent.saturating_add(counted);
+            if let Some(warned) = &mut self.warned {
+                warned.since = warned.since.saturating_add(counted);
+            }
+            return;
+        }
+        (self.spent, self.warned) = (0, None);
+        for (kind, detail) in used {
+            self.use_of(kind, detail, clock, when);
+        }
+    }
+
+    fn use_of(&mut self, kind: Kind, detail: String, at: u64, when: Timestamp) {
+        self.evidence.retain(|e| e.kind != kind);
+        self.evidence.insert(0, Evidence { kind, at, when, detail });
+    }
+
+    /// The newest of each kind, newest first.
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// For how long nobody has used it; while it runs.
+    pub fn idle(&self) -> Option<u64> {
+        (self.phase == Phase::Running).then_some(self.spent)
+    }
+
+    /// Its owner was told.
+    pub fn warned(&mut self, act: Act, stage: u64) {
+        let since = self.warned.filter(|w| w.act == act).map_or(0, |w| w.since);
+        self.warned = Some(Warned { act, stage, since });
+    }
+
+    /// What is decided from. `phase` and `clock`: now; a phase that is not the noted one is not known for how long.
+    pub fn facts(&self, phase: Phase, clock: u64, trash_full: bool) -> Facts {
+        Facts {
+            phase,
+            spent: (phase == self.phase).then_some(self.spent),
+            lease: self.lease.as_ref().map_or(0, |lease| lease.until.saturating_sub(clock)),
+            warned: self.warned,
+            work: self.found.work,
+            trash_full,
+        }
+    }
+}

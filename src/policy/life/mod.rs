@@ -1,0 +1,179 @@
+//! What becomes of a box that nobody uses: facts in, decision and reason out.
+//!
+//! All times are seconds of the owner's own [`clock`](book): a suspended host or a changed clock adds nothing to them and
+//! takes nothing away. A fact that is missing never brings anything nearer.
+
+pub mod activity;
+pub mod book;
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::OwnerSettings;
+
+pub const DAY: u64 = 86_400;
+
+/// After how long what happens; none: never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Without use, until a running box is stopped.
+    pub stop: Option<u64>,
+    /// Stopped, until it goes to the trash.
+    pub trash: Option<u64>,
+    /// In the trash by its owner's word, until it is deleted.
+    pub empty: Option<u64>,
+    /// In the trash by the timer's, until it is deleted.
+    pub reclaim: Option<u64>,
+    /// How long before a stop, the trash and a reclaim its owner is told; the longest first.
+    pub warn: Vec<u64>,
+}
+
+impl Terms {
+    /// `idle_days` and `stopped_days` are the box's own wish. It may always be sooner; longer only where an administrator
+    /// lets it.
+    pub fn of(owner: &OwnerSettings, idle_days: Option<u32>, stopped_days: Option<u32>) -> Self {
+        let days = |days: u32| (days > 0).then(|| u64::from(days) * DAY);
+        let mut warn: Vec<u64> = owner.warn_days.iter().filter_map(|d| days(*d)).collect();
+        warn.sort_unstable_by(|a, b| b.cmp(a));
+        warn.dedup();
+        Self {
+            stop: bounded(idle_days, owner.idle_stop_days, owner.max_idle_stop_days).and_then(days),
+            trash: bounded(stopped_days, owner.stopped_destroy_days, owner.max_stopped_destroy_days).and_then(days),
+            empty: days(owner.trash_days),
+            reclaim: owner.reclaim_days.and_then(days),
+            warn,
+        }
+    }
+}
+
+/// Zero is never, and so the longest of all.
+fn bounded(wish: Option<u32>, usual: u32, most: Option<u32>) -> Option<u32> {
+    let length = |days: u32| if days == 0 { u32::MAX } else { days };
+    let most = most.map_or(length(usual), length);
+    let term = wish.map_or(length(usual), |wish| length(wish).min(most.max(length(usual))));
+    (term < u32::MAX).then_some(term)
+}
+
+/// What is done to a box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    Stop,
+    Trash,
+    /// Deletes what its owner destroyed.
+    Empty,
+    /// Deletes what the timer put in the trash.
+    Reclaim,
+}
+
+/// The state that time is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Running,
+    Stopped,
+    /// In the trash, by its owner's own word.
+    Destroyed,
+    /// In the trash, by the timer's.
+    Trashed,
+    /// Failed, damaged, being changed, or in the trash by an administrator's word: nothing comes of that by itself.
+    Other,
+}
+
+/// Git work in the box's home that is nowhere else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    None,
+    Some,
+    #[default]
+    Unknown,
+}
+
+/// A warning that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warned {
+    pub act: Act,
+    /// The nearest term of [`Terms::warn`] that it was given for.
+    pub stage: u64,
+    /// Time since the first one before this act.
+    pub since: u64,
+}
+
+/// A box as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    pub phase: Phase,
+    /// For how long so and without use; none is not known.
+    pub spent: Option<u64>,
+    /// For how long it is kept awake from now on.
+    pub lease: u64,
+    pub warned: Option<Warned>,
+    pub work: Work,
+    /// Whether there is no place left in the trash.
+    pub trash_full: bool,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Now {
+    Nothing,
+    /// Its owner is told, once for each stage.
+    Warn {
+        stage: u64,
+    },
+    Do,
+}
+
+/// Why what would be due is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Held {
+    TrashFull,
+    /// There is work in it that is nowhere else, or nobody could look.
+    Work,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// What comes next, and in how long; none: nothing does.
+    pub next: Option<(Act, u64)>,
+    pub now: Now,
+    pub held: Option<Held>,
+}
+
+/// Decides over one box.
+pub fn decide(facts: Facts, terms: &Terms) -> Decision {
+    let nothing = Decision { next: None, now: Now::Nothing, held: None };
+    let (act, term) = match facts.phase {
+        Phase::Running => (Act::Stop, terms.stop),
+        Phase::Stopped => (Act::Trash, terms.trash),
+        Phase::Destroyed => (Act::Empty, terms.empty),
+        Phase::Trashed => (Act::Reclaim, terms.reclaim),
+        Phase::Other => return nothing,
+    };
+    let (Some(term), Some(spent)) = (term, facts.spent) else { return nothing };
+    let mut left = term.saturating_sub(spent).max(facts.lease);
+    // Who destroyed it knows.
+    let warn: &[u64] = if act == Act::Empty { &[] } else { &terms.warn };
+    let warned = facts.warned.filter(|w| w.act == act);
+    // However the terms were changed meanwhile: never without a warning that was there long enough.
+    if let Some(shortest) = warn.last() {
+        left = left.max(shortest.saturating_sub(warned.map_or(0, |w| w.since)));
+    }
+    let due = warn.iter().rev().copied().find(|stage| left <= *stage);
+    let stage = due.filter(|stage| warned.is_none_or(|w| w.stage > *stage));
+    let held = match act {
+        Act::Trash if facts.trash_full => Some(Held::TrashFull),
+        Act::Reclaim if facts.work != Work::None => Some(Held::Work),
+        _ => None,
+    };
+    let now = match stage {
+        Some(stage) => Now::Warn { stage },
+        None if left == 0 && held.is_none() => Now::Do,
+        None => Now::Nothing,
+    };
+    Decision { next: Some((act, left)), now, held }
+}
+
+#[cfg(test)]
+mod tests;

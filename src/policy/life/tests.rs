@@ -1,0 +1,317 @@
+//! No sequence of facts ends a box sooner than its terms say.
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::activity::Seen;
+use super::book::{Book, LONGEST_STEP, Look, Tick};
+use super::*;
+use crate::settings::Settings;
+
+fn terms(text: &str) -> Terms {
+    let settings = Settings::read(&[("t".to_owned(), text.to_owned())]).unwrap();
+    Terms::of(settings.owner("alice"), None, None)
+}
+
+fn facts(phase: Phase, days: u64) -> Facts {
+    Facts { phase, spent: Some(days * DAY), lease: 0, warned: None, work: Work::Unknown, trash_full: false }
+}
+
+fn warned(facts: Facts, act: Act, stage: u64, since: u64) -> Facts {
+    Facts { warned: Some(Warned { act, stage: stage * DAY, since: since * DAY }), ..facts }
+}
+
+#[test]
+fn a_box_that_nobody_uses() {
+    let terms = terms("");
+    let of = |facts| decide(facts, &terms);
+    assert_eq!(of(facts(Phase::Running, 2)).now, Now::Nothing);
+    assert_eq!(of(facts(Phase::Running, 2)).next, Some((Act::Stop, 5 * DAY)));
+    let fourth = facts(Phase::Running, 4);
+    assert_eq!(of(fourth).now, Now::Warn { stage: 3 * DAY });
+    // Once each.
+    assert_eq!(of(warned(fourth, Act::Stop, 3, 0)).now, Now::Nothing);
+    let sixth = warned(facts(Phase::Running, 6), Act::Stop, 3, 2);
+    assert_eq!(of(sixth).now, Now::Warn { stage: DAY });
+    assert_eq!(of(warned(facts(Phase::Running, 7), Act::Stop, 1, 3)).now, Now::Do);
+    // Due, and nobody was told: told now, and done a day later.
+    let late = facts(Phase::Running, 90);
+    assert_eq!((of(late).now, of(late).next), (Now::Warn { stage: DAY }, Some((Act::Stop, DAY))));
+    assert_eq!(of(warned(late, Act::Stop, 1, 0)).now, Now::Nothing);
+    assert_eq!(of(warned(late, Act::Stop, 1, 1)).now, Now::Do);
+    // A warning of the stop is none of the trash.
+    assert_eq!(of(warned(facts(Phase::Stopped, 20), Act::Stop, 1, 9)).now, Now::Warn { stage: DAY });
+}
+
+#[test]
+fn a_lease_is_kept() {
+    let terms = terms("");
+    let leased = Facts { lease: 8 * 3600, ..warned(facts(Phase::Running, 30), Act::Stop, 1, 9) };
+    let decision = decide(leased, &terms);
+    assert_eq!((decision.now, decision.next), (Now::Nothing, Some((Act::Stop, 8 * 3600))));
+}
+
+#[test]
+fn what_leaves_the_trash() {
+    let usual = terms("");
+    assert_eq!(decide(facts(Phase::Destroyed, 14), &usual).now, Now::Do);
+    assert_eq!(decide(facts(Phase::Destroyed, 13), &usual).now, Now::Nothing);
+    // What a timer moved there stays until somebody says so.
+    assert_eq!(decide(facts(Phase::Trashed, 9999), &usual).next, None);
+    let reclaims = terms("[defaults]\nreclaim_days = 30\n");
+    let due = warned(facts(Phase::Trashed, 30), Act::Reclaim, 1, 3);
+    assert_eq!(decide(due, &reclaims).held, Some(Held::Work), "nobody looked");
+    assert_eq!(decide(Facts { work: Work::Some, ..due }, &reclaims).now, Now::Nothing);
+    assert_eq!(decide(Facts { work: Work::None, ..due }, &reclaims).now, Now::Do);
+    assert_eq!(decide(Facts { work: Work::None, ..facts(Phase::Trashed, 30) }, &reclaims).now, Now::Warn { stage: DAY });
+    let full = Facts { trash_full: true, ..warned(facts(Phase::Stopped, 14), Act::Trash, 1, 3) };
+    assert_eq!((decide(full, &usual).now, decide(full, &usual).held), (Now::Nothing, Some(Held::TrashFull)));
+}
+
+#[test]
+fn zero_is_never_and_a_wish_is_bounded() {
+    let settings = |text: &str| Settings::read(&[("t".to_owned(), text.to_owned())]).unwrap();
+    let of = |text: &str, wish| Terms::of(settings(text).owner("alice"), wish, None).stop.map(|s| s / DAY);
+    assert_eq!(of("", None), Some(7));
+    assert_eq!(of("", Some(3)), Some(3));
+    assert_eq!(of("", Some(30)), Some(7), "longer only where an administrator lets it");
+    assert_eq!(of("", Some(0)), Some(7));
+    assert_eq!(of("[defaults]\nmax_idle_stop_days = 30\n", Some(20)), Some(20));
+    assert_eq!(of("[defaults]\nmax_idle_stop_days = 30\n", Some(0)), Some(30));
+    assert_eq!(of("[defaults]\nmax_idle_stop_days = 0\n", Some(0)), None);
+    assert_eq!(of("[defaults]\nidle_stop_days = 0\n", None), None);
+    assert_eq!(of("[defaults]\nidle_stop_days = 0\n", Some(5)), Some(5));
+}
+
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let phase = prop_oneof![
+        Just(Phase::Running),
+        Just(Phase::Stopped),
+        Just(Phase::Destroyed),
+        Just(Phase::Trashed),
+        Just(Phase::Other)
+    ];
+    let act = prop_oneof![Just(Act::Stop), Just(Act::Trash), Just(Act::Empty), Just(Act::Reclaim)];
+    let days = || prop_oneof![0..40 * DAY, any::<u64>()];
+    let warned = prop::option::of((act, days(), days()).prop_map(|(act, stage, since)| Warned { act, stage, since }));
+    let work = prop_oneof![Just(Work::None), Just(Work::Some), Just(Work::Unknown)];
+    let lease = prop_oneof![Just(0), days()];
+    (phase, prop::option::of(days()), lease, warned, work, any::<bool>()).prop_map(
+        |(phase, spent, lease, warned, work, trash_full)| Facts { phase, spent, lease, warned, work, trash_full },
+    )
+}
+
+fn any_terms() -> impl Strategy<Value = Terms> {
+    let term = || prop::option::of(1..40_u64);
+    (term(), term(), term(), term(), prop::collection::vec(0..20_u32, 0..4)).prop_map(
+        |(stop, trash, empty, reclaim, warn)| {
+            let days = |days: Option<u64>| days.map(|d| d * DAY);
+            let owner = OwnerSettings { warn_days: warn, ..OwnerSettings::default() };
+            Terms {
+                stop: days(stop),
+                trash: days(trash),
+                empty: days(empty),
+                reclaim: days(reclaim),
+                ..Terms::of(&owner, None, None)
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_done_before_its_time(facts in any_facts(), terms in any_terms()) {
+        let decision = decide(facts, &terms);
+        if decision.now == Now::Do {
+            let (act, left) = decision.next.unwrap();
+            let term = match act {
+                Act::Stop => terms.stop,
+                Act::Trash => terms.trash,
+                Act::Empty => terms.empty,
+                Act::Reclaim => terms.reclaim,
+            };
+            prop_assert_eq!(left, 0);
+            prop_assert!(facts.spent.unwrap() >= term.unwrap());
+            prop_assert_eq!(facts.lease, 0);
+            prop_assert!(act != Act::Reclaim || facts.work == Work::None);
+            prop_assert!(act != Act::Trash || !facts.trash_full);
+            if act != Act::Empty && let Some(shortest) = terms.warn.last() {
+                let warned = facts.warned.unwrap();
+                prop_assert!(warned.act == act && warned.since >= *shortest);
+            }
+        }
+    }
+
+    #[test]
+    fn more_time_never_brings_it_further_away(facts in any_facts(), terms in any_terms(), more in 0..DAY * 30) {
+        let Some(spent) = facts.spent else { return Ok(()) };
+        let later = Facts { spent: Some(spent.saturating_add(more)), ..facts };
+        let left = |facts| decide(facts, &terms).next.map(|(_, left)| left);
+        prop_assert!(left(later) <= left(facts));
+        if decide(facts, &terms).now == Now::Do {
+            prop_assert_eq!(decide(later, &terms).now, Now::Do);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_may_be_anything(text in ".{0,200}", spent in any::<u64>(), clock in any::<u64>()) {
+        let _ = serde_json::from_str::<Book>(&text).map(Book::checked);
+        let record = format!(
+            r#"{{"clock":{clock},"tick":null,"boxes":{{"abc":{{"made":"2026-01-01T00:00:00Z","phase":"running","key":"k","spent":{spent},"seen":null,"warned":null,"lease":null}}}}}}"#
+        );
+        let book = serde_json::from_str::<Book>(&record).unwrap().checked();
+        let facts = book.record(&"abc".parse().unwrap()).unwrap().facts(Phase::Running, clock, false);
+        prop_assert!(facts.spent.unwrap() <= clock);
+    }
+}
+
+/// A few numbers that are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// One owner with one box, a look every quarter of an hour, for years.
+struct Life {
+    book: Book,
+    terms: Terms,
+    look: Look,
+    tick: Tick,
+    /// What the wall's clock says, right or wrong.
+    wall: Timestamp,
+    /// Awake seconds since the box was really used last, or since it came into this phase.
+    since: u64,
+    told: Option<u64>,
+    history: Vec<(Timestamp, String)>,
+}
+
+impl Life {
+    fn new(text: &str) -> Self {
+        let made: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let seen = Seen { cpu: Some(0), terminals: Some([].into()), ..Seen::default() };
+        let look = Look {
+            name: "abc".parse().unwrap(),
+            made,
+            phase: Phase::Running,
+            key: "0".to_owned(),
+            seen: Some(seen),
+            busy: false,
+        };
+        let tick = Tick { boot: "0".to_owned(), seconds: 0 };
+        let (book, terms, history) = (Book::default(), terms(text), Vec::new());
+        Self { book, terms, look, tick, wall: made, since: 0, told: None, history }
+    }
+
+    fn say(&mut self, what: &str) {
+        self.history.push((self.wall, what.to_owned()));
+    }
+
+    /// `asleep`: seconds for which the host slept before this look.
+    fn step(&mut self, seconds: u64, asleep: u64, used: bool) {
+        self.tick.seconds += seconds;
+        let wall = SignedDuration::from_secs(i64::try_from(seconds + asleep).unwrap());
+        self.wall = self.wall.checked_add(wall).unwrap_or(self.wall);
+        self.since += seconds;
+        if used {
+            let seen = self.look.seen.as_mut().unwrap();
+            seen.cpu = seen.cpu.map(|cpu| cpu + seconds * CPU_IN_USE);
+            (self.since, self.told) = (0, None);
+        }
+        let step = self.book.advance(self.tick.clone());
+        self.book.note(self.look.clone(), step, self.wall);
+        self.obey();
+    }
+
+    fn obey(&mut self) {
+        let clock = self.book.clock(&self.tick);
+        let name = self.look.name.clone();
+        let record = self.book.record_mut(&name).unwrap();
+        let decision = decide(record.facts(self.look.phase, clock, false), &self.terms);
+        let Some((act, left)) = decision.next else { return };
+        match decision.now {
+            Now::Nothing => {}
+            Now::Warn { stage } => {
+                record.warned(act, stage);
+                self.told = self.told.or(Some(self.since));
+                self.say(&format!("warned: {act:?} in {} days", left.div_ceil(DAY)));
+            }
+            Now::Do => {
+                let term = match act {
+                    Act::Stop => self.terms.stop,
+                    Act::Trash => self.terms.trash,
+                    Act::Empty | Act::Reclaim => panic!("nobody destroyed it, and nothing reclaims"),
+                };
+                assert!(self.since >= term.unwrap(), "{act:?} after {} s of {term:?}: {:?}", self.since, self.history);
+                assert!(self.since - self.told.unwrap() >= DAY, "warned a day before: {:?}", self.history);
+                self.say(&format!("{act:?}"));
+                self.enter(if act == Act::Stop { Phase::Stopped } else { Phase::Trashed });
+            }
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.look.phase = phase;
+        self.look.key += "+";
+        (self.since, self.told) = (0, None);
+    }
+}
+
+/// Microseconds a second of a box that somebody works in.
+const CPU_IN_USE: u64 = 50_000;
+
+#[test]
+fn a_year_of_one_box() {
+    let mut life = Life::new("");
+    for quarter in 0..365 * 96 {
+        // Its owner works for ten days, and then has something else to do.
+        life.step(900, 0, quarter < 960 && quarter % 96 < 20);
+    }
+    let text: String = life.history.iter().map(|(when, what)| format!("{when} {what}\n")).collect();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_thousand_owners_with_odd_habits() {
+    let mut acts = 0;
+    for owner in 0..1000 {
+        let mut dice = Dice(owner);
+        let mut life = Life::new(if owner % 3 == 0 { "" } else { "[defaults]\nidle_stop_days = 2\nstopped_destroy_days = 3\n" });
+        // Some come daily, some weekly, some never again.
+        let habit = [96, 96 * 7, 96 * 5, 96 * 30, u64::MAX][usize::try_from(dice.roll(5)).unwrap()];
+        let mut quarter = 0_u64;
+        while quarter < 96 * 120 && life.look.phase != Phase::Trashed {
+            quarter += 1;
+            let used = life.look.phase == Phase::Running && quarter.is_multiple_of(habit);
+            match dice.roll(400) {
+                // The host sleeps over the weekend; a clock is wrong by years, and is set right again.
+                0 => life.step(900, 200_000, used),
+                1 => life.wall = Timestamp::from_second(i64::try_from(dice.roll(4_000_000_000)).unwrap()).unwrap(),
+                // A reboot; a timer that did not run for a month; a look that saw nothing.
+                2 => {
+                    life.tick = Tick { boot: quarter.to_string(), seconds: dice.roll(90_000) };
+                    if life.look.phase == Phase::Running {
+                        life.enter(Phase::Running);
+                    }
+                }
+                3 => life.step(30 * DAY, 0, used),
+                4 if life.look.phase == Phase::Running => {
+                    let seen = life.look.seen.take();
+                    life.step(900, 0, false);
+                    life.look.seen = seen;
+                }
+                // Its owner needs it again.
+                5 if life.look.phase == Phase::Stopped => life.enter(Phase::Running),
+                _ => life.step(900.min(LONGEST_STEP), 0, used),
+            }
+        }
+        acts += life.history.len();
+        if habit == 96 && owner % 3 == 0 {
+            assert!(life.history.iter().all(|(_, what)| what != "Trash"), "used daily: {:?}", life.history);
+        }
+    }
+    assert!(acts > 2000, "{acts} warnings, stops and moves to the trash");
+}
