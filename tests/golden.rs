@@ -28,12 +28,12 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
     let brokered = spec.tailnet != Tailnet::Own;
     let sizes = brokered.then_some((spec.cpu, spec.memory));
     let create = plan::create(CreateRequest { name, files, start: true, reserve: sizes, volumes_there: &[] });
-    let request = StartRequest { name, loaded: true, marked: true, creating: false, ask: sizes };
+    let request = StartRequest { name, loaded: true, marked: Some("by its owner"), creating: false, ask: sizes };
     let plans = [
         create,
         plan::start(StartRequest { loaded: false, creating: true, ..request }),
-        plan::stop(name),
-        plan::restart(StartRequest { marked: false, ..request }),
+        plan::stop(name, "by its owner"),
+        plan::restart(StartRequest { marked: None, ..request }),
         plan::destroy(name, &[], brokered),
     ];
     for plan in plans {

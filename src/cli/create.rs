@@ -40,6 +40,12 @@ pub(super) struct Args {
     /// With Syncthing in it, which keeps ~/sync the same as on other devices of the tailnet
     #[arg(long)]
     with_syncthing: bool,
+    /// Stop it when nobody has used it for so many days; longer than usual only where an administrator lets it
+    #[arg(long, value_name = "DAYS")]
+    idle_stop_days: Option<u32>,
+    /// Move it to the trash when it has been stopped for so many days
+    #[arg(long, value_name = "DAYS")]
+    stopped_destroy_days: Option<u32>,
     /// Fail with status 8 if it is not on the tailnet in the end
     #[arg(long, conflicts_with = "no_start")]
     wait_tailnet: bool,
@@ -88,6 +94,8 @@ struct Asked {
     env: Vec<EnvVar>,
     mounts: Vec<Mount>,
     with_syncthing: bool,
+    idle_stop_days: Option<u32>,
+    stopped_destroy_days: Option<u32>,
 }
 
 impl Asked {
@@ -100,6 +108,8 @@ impl Asked {
             env: args.env.iter().map(|e| e.parse()).collect::<Result<_, _>>()?,
             mounts: args.mount.iter().map(|m| m.parse()).collect::<Result<_, _>>()?,
             with_syncthing: args.with_syncthing,
+            idle_stop_days: args.idle_stop_days,
+            stopped_destroy_days: args.stopped_destroy_days,
         };
         let mut targets: Vec<_> = asked.mounts.iter().map(Mount::target).collect();
         targets.sort_unstable();
@@ -121,6 +131,8 @@ impl Asked {
             dev: DevIs::Subordinate,
             tailnet,
             with_syncthing: self.with_syncthing,
+            idle_stop_days: self.idle_stop_days,
+            stopped_destroy_days: self.stopped_destroy_days,
             env: self.env,
             mounts: self.mounts,
         }

@@ -2,12 +2,14 @@
 
 mod admin;
 mod ask;
+mod cleanup;
 mod completions;
 mod create;
 mod destroy;
 mod doctor;
 mod error;
 mod exec;
+mod keep_awake;
 mod list;
 mod logs;
 mod man;
@@ -23,6 +25,7 @@ mod status;
 mod stop;
 mod tailnet;
 mod view;
+mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,6 +73,13 @@ enum Verb {
     SshProxy(ssh::ProxyArgs),
     SshConfig(ssh_config::Args),
     RotateKey(tailnet::RotateArgs),
+    Why(why::Args),
+    KeepAwake(keep_awake::Args),
+    Cleanup(cleanup::Args),
+    #[command(hide = true)]
+    Sample(cleanup::SampleArgs),
+    #[command(hide = true)]
+    Notices(cleanup::NoticesArgs),
     Doctor(doctor::Args),
     Admin(admin::Args),
     #[command(hide = true)]
@@ -129,6 +139,11 @@ fn run(cli: Cli) -> ExitCode {
         Verb::SshProxy(args) => ssh::proxy(&args, out),
         Verb::SshConfig(args) => ssh_config::run(&args, out),
         Verb::RotateKey(args) => tailnet::rotate(&args, out),
+        Verb::Why(args) => why::run(&args, out),
+        Verb::KeepAwake(args) => keep_awake::run(&args, out),
+        Verb::Cleanup(args) => cleanup::run(&args, out),
+        Verb::Sample(args) => cleanup::sample(&args, out),
+        Verb::Notices(args) => cleanup::notices(&args, out),
         Verb::Doctor(args) => doctor::run(&args, out),
         Verb::Admin(args) => admin::run(&args, out),
         Verb::Report(args) => report::run(&args, out),

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::session::{Names, Session, each};
 use super::tailnet;
 use super::view::State;
-use crate::host::{Entry, Held, Pending};
+use crate::host::{BY_OWNER, Entry, Held, Pending};
 use crate::plan::{self, StartRequest};
 use crate::quadlet;
 
@@ -52,6 +52,7 @@ pub(super) fn request<'a>(session: &Session, entry: &'a Entry, ask: bool) -> Res
     // Whether systemd has read the units that are in the folder now.
     let loaded = !creating && session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?;
     let sizes = entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
+    let marked = entry.stopped.as_ref().map(|mark| mark.why.as_deref().unwrap_or(BY_OWNER));
     let ask = if (ask || creating) && session.host.broker()?.is_some() { sizes } else { None };
-    Ok(StartRequest { name: &entry.name, loaded, marked: entry.stopped.is_some(), creating, ask })
+    Ok(StartRequest { name: &entry.name, loaded, marked, creating, ask })
 }

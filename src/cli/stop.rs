@@ -4,6 +4,7 @@ use super::error::{Failure, Kind};
 use super::output::Output;
 use super::session::{Names, each};
 use super::view::State;
+use crate::host::BY_OWNER;
 use crate::plan;
 use crate::quadlet;
 
@@ -25,7 +26,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         if at_rest && held.entry.stopped.is_some() {
             return Err(Failure::new(Kind::AlreadySo, format!("{name} is stopped already")));
         }
-        session.apply(&plan::stop(&name), held.into())?;
+        session.apply(&plan::stop(&name, BY_OWNER), held.into())?;
         out.remark(&format!("{name} is stopped"));
         Ok(())
     })

@@ -68,6 +68,16 @@ impl Account {
         self.runtime().join("devbox/login.sock")
     }
 
+    /// What is known of how boxes are used.
+    pub(super) fn life(&self) -> PathBuf {
+        self.state().join("devbox")
+    }
+
+    /// The owner's own word on whether a box is at work.
+    pub(super) fn busy_command(&self) -> PathBuf {
+        self.home.join(".config/devbox/busy")
+    }
+
     /// Where what is only known here is kept.
     pub(super) fn state(&self) -> PathBuf {
         self.home.join(".local/state")

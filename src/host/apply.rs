@@ -196,8 +196,8 @@ impl Host {
             Step::Start { unit } => self.run(name, Job::Start, unit),
             Step::Restart { unit } => self.run(name, Job::Restart, unit),
             Step::Stop { unit } => self.stop(unit),
-            Step::MarkStopped => {
-                let text = format!("at = \"{}\"\nwhy = \"by its owner\"\n", super::now());
+            Step::MarkStopped { why } => {
+                let text = registry::StopMark { at: Some(super::now()), why: Some(why.clone()) }.text();
                 // Its name is what counts; where the disk has no room for the rest, it goes without.
                 files::write(&folder, names::STOPPED_FILE, &text)
                     .or_else(|_| files::mark(&folder, &[names::STOPPED_FILE.to_owned()]))
@@ -249,5 +249,5 @@ impl Host {
 
 /// A box whose mark cannot be written is stopped all the same, and its owner told.
 fn is_done_without(step: &Step) -> bool {
-    matches!(step, Step::MarkStopped)
+    matches!(step, Step::MarkStopped { .. })
 }

@@ -84,6 +84,28 @@ impl Podman {
         if output.status.success() { Ok(()) } else { Err(failed("exec", &output)) }
     }
 
+    /// Leaves a line for whoever logs in next in a box that runs. What answers in the box is the box's: it has ten
+    /// seconds.
+    pub fn hand_in_notice(&self, name: &BoxName, text: &str) -> Result<(), HostError> {
+        let container = names::container(name);
+        let line = format!("{text}\n");
+        let write = ["install", "-o", "dev", "-m", "600", "/dev/stdin", "/run/devbox/notice"];
+        let arguments = [&["exec", "--interactive", "--user=root", &container], &write[..]].concat();
+        debug!("podman {} <notice", arguments.join(" "));
+        let child =
+            cmd("podman", arguments).full_env(&self.environment).stdin_bytes(line).stdout_null().stderr_capture();
+        let failed_to = |stderr: &str| HostError::Podman { what: "exec", stderr: stderr.to_owned() };
+        let handle = child.unchecked().start().map_err(|e| failed_to(&e.to_string()))?;
+        match handle.wait_timeout(std::time::Duration::from_secs(10)).map_err(|e| failed_to(&e.to_string()))? {
+            Some(output) if output.status.success() => Ok(()),
+            Some(output) => Err(failed("exec", output)),
+            None => {
+                let _ = handle.kill();
+                Err(failed_to("the box did not take the notice within ten seconds"))
+            }
+        }
+    }
+
     /// What images, containers and volumes take on disk, in bytes: their files belong to subordinate ids, which only
     /// podman's own user namespace may look into.
     pub fn disk_bytes(&self) -> Result<u64, HostError> {

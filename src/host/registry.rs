@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::lock::BoxLock;
 use super::{Account, HostError, files, podman};
@@ -32,11 +32,20 @@ pub enum Trouble {
 }
 
 /// When and why it was stopped; either may be unknown.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StopMark {
     pub at: Option<jiff::Timestamp>,
     pub why: Option<String>,
+}
+
+/// Why, where a person stopped it.
+pub const BY_OWNER: &str = "by its owner";
+
+impl StopMark {
+    pub(super) fn text(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
 }
 
 /// An operation that has begun and not ended.

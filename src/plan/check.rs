@@ -107,14 +107,14 @@ mod tests {
         fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, marked: bool, creating: bool, brokered: bool) {
             let name = name.parse().unwrap();
             let ask = brokered.then(|| ("2".parse().unwrap(), "4G".parse().unwrap()));
-            let request = StartRequest { name: &name, loaded, marked, creating, ask };
+            let request = StartRequest { name: &name, loaded, marked: marked.then_some("by its owner"), creating, ask };
             let there = &names::volumes(&name)[..kept];
             let made = create(CreateRequest { name: &name, files: vec![file("box.toml")], start: start_it, reserve: ask, volumes_there: there });
             for volume in there {
                 let removal = Step::RemoveVolume { volume: volume.clone() };
                 prop_assert!(!made.undo.contains(&removal));
             }
-            for plan in [made, start(request), stop(&name), restart(request), destroy(&name, there, brokered), settle(&name, ask)] {
+            for plan in [made, start(request), stop(&name, "by its owner"), restart(request), destroy(&name, there, brokered), settle(&name, ask)] {
                 prop_assert_eq!(check(&plan), Ok(()));
             }
         }

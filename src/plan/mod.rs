@@ -40,7 +40,9 @@ pub enum Step {
         unit: String,
     },
     /// Written before the stop: what is stopped halfway stays stopped.
-    MarkStopped,
+    MarkStopped {
+        why: String,
+    },
     UnmarkStopped,
     /// From here on the next command finishes the destruction, should this one be cut short.
     MarkDestroying {
@@ -108,7 +110,7 @@ impl Step {
             Self::Start { unit } => format!("start {unit} and wait until it is ready"),
             Self::Stop { unit } => format!("stop {unit}"),
             Self::Restart { unit } => format!("restart {unit} and wait until it is ready"),
-            Self::MarkStopped => "note that it is to stay stopped".to_owned(),
+            Self::MarkStopped { .. } => "note that it is to stay stopped".to_owned(),
             Self::UnmarkStopped => "note that it is to run".to_owned(),
             Self::MarkDestroying { .. } => "note that it is being destroyed".to_owned(),
             Self::Settle => "note that this is through".to_owned(),

@@ -10,8 +10,8 @@ pub struct StartRequest<'a> {
     pub name: &'a BoxName,
     /// Whether the manager knows the unit; after a create that was cut short it may not.
     pub loaded: bool,
-    /// Whether its owner had stopped it, which is what undo goes back to.
-    pub marked: bool,
+    /// Why it was stopped, which is what undo goes back to.
+    pub marked: Option<&'a str>,
     /// Its create was cut short: the broker may not know it.
     pub creating: bool,
     /// The sizes to ask the broker for, where this host has one and the box does not run.
@@ -21,22 +21,21 @@ pub struct StartRequest<'a> {
 pub fn start(request: StartRequest<'_>) -> Plan {
     let unit = names::service(request.name);
     let mut undo = vec![Step::Stop { unit: unit.clone() }];
-    if request.marked {
-        undo.insert(0, Step::MarkStopped);
-    }
+    undo.splice(0..0, request.marked.map(mark));
     let steps = run(request, unit.clone(), Step::Start { unit });
     Plan { verb: Verb::Start, name: request.name.clone(), files: Vec::new(), steps, undo }
 }
 
-pub fn stop(name: &BoxName) -> Plan {
-    let steps = vec![Step::MarkStopped, Step::Stop { unit: names::service(name) }];
+/// `why`: what its owner will read of it.
+pub fn stop(name: &BoxName, why: &str) -> Plan {
+    let steps = vec![mark(why), Step::Stop { unit: names::service(name) }];
     Plan { verb: Verb::Stop, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
 }
 
 /// A box that ran is left to systemd when this fails; one that its owner had stopped is stopped again.
 pub fn restart(request: StartRequest<'_>) -> Plan {
     let unit = names::service(request.name);
-    let undo = if request.marked { vec![Step::MarkStopped, Step::Stop { unit: unit.clone() }] } else { Vec::new() };
+    let undo = request.marked.map_or_else(Vec::new, |why| vec![mark(why), Step::Stop { unit: unit.clone() }]);
     let steps = run(request, unit.clone(), Step::Restart { unit });
     Plan { verb: Verb::Restart, name: request.name.clone(), files: Vec::new(), steps, undo }
 }
@@ -47,6 +46,10 @@ pub fn settle(name: &BoxName, reserve: Option<(Cpu, Memory)>) -> Plan {
     let reserved = reserve.map(|(cpu, memory)| [Step::Reserve { cpu, memory, start: false }, Step::Commit]);
     let steps = reserved.into_iter().flatten().chain([Step::Settle]).collect();
     Plan { verb: Verb::Create, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
+}
+
+fn mark(why: &str) -> Step {
+    Step::MarkStopped { why: why.to_owned() }
 }
 
 fn run(request: StartRequest<'_>, unit: String, last: Step) -> Vec<Step> {

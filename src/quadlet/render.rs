@@ -48,8 +48,9 @@ const TASKS_MAX: u32 = 2048;
 
 /// All files of the box's folder, in the order of their names.
 pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, RenderError> {
-    let BoxSpec { format: _, name, image, cpu, memory, created_at: _, dev, tailnet, with_syncthing, env, mounts } =
-        spec;
+    // What its owner wishes for it is no unit's business.
+    let BoxSpec { format: _, created_at: _, idle_stop_days: _, stopped_destroy_days: _, name, .. } = spec;
+    let BoxSpec { image, cpu, memory, dev, tailnet, with_syncthing, env, mounts, .. } = spec;
     let mounts: Vec<Value> = mounts
         .iter()
         .map(|m| {

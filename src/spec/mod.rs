@@ -33,6 +33,11 @@ pub struct BoxSpec {
     /// Whether Syncthing runs in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub with_syncthing: bool,
+    /// Its own terms, in days; 0 is never. None: the owner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_stop_days: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_destroy_days: Option<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -150,6 +155,8 @@ mod tests {
             dev: DevIs::Owner,
             tailnet: Tailnet::Broker,
             with_syncthing: true,
+            idle_stop_days: Some(3),
+            stopped_destroy_days: None,
             env: vec!["A=b c".parse().unwrap()],
             mounts: vec!["/home/alice/src:/src:ro".parse().unwrap()],
         }

@@ -56,6 +56,9 @@ pub struct Record {
     lease: Option<Lease>,
     #[serde(default)]
     pub found: Found,
+    /// The warning that was shown at a login, so that it is shown once.
+    #[serde(default)]
+    shown: Option<(Act, u64)>,
     /// Nobody could say at the last look whether it was used.
     #[serde(default)]
     pub unseen: bool,
@@ -178,6 +181,7 @@ impl Record {
             warned: None,
             lease: None,
             found: Found::default(),
+            shown: None,
             unseen: false,
         }
     }
@@ -258,6 +262,16 @@ impl Record {
     pub fn warned(&mut self, act: Act, stage: u64) {
         let since = self.warned.filter(|w| w.act == act).map_or(0, |w| w.since);
         self.warned = Some(Warned { act, stage, since });
+    }
+
+    /// The warning that is to be shown at the next login; it counts as shown from here on.
+    pub fn show(&mut self) -> Option<Act> {
+        let warned = self.warned.map(|w| (w.act, w.stage));
+        if warned == self.shown {
+            return None;
+        }
+        self.shown = warned;
+        warned.map(|(act, _)| act)
     }
 
     /// What is decided from. `phase` and `clock`: now; a phase that is not the noted one is not known for how long.

@@ -63,7 +63,10 @@ fn what_leaves_the_trash() {
     assert_eq!(decide(due, &reclaims).held, Some(Held::Work), "nobody looked");
     assert_eq!(decide(Facts { work: Work::Some, ..due }, &reclaims).now, Now::Nothing);
     assert_eq!(decide(Facts { work: Work::None, ..due }, &reclaims).now, Now::Do);
-    assert_eq!(decide(Facts { work: Work::None, ..facts(Phase::Trashed, 30) }, &reclaims).now, Now::Warn { stage: DAY });
+    assert_eq!(
+        decide(Facts { work: Work::None, ..facts(Phase::Trashed, 30) }, &reclaims).now,
+        Now::Warn { stage: DAY }
+    );
     let full = Facts { trash_full: true, ..warned(facts(Phase::Stopped, 14), Act::Trash, 1, 3) };
     assert_eq!((decide(full, &usual).now, decide(full, &usual).held), (Now::Nothing, Some(Held::TrashFull)));
 }
@@ -279,7 +282,8 @@ fn a_thousand_owners_with_odd_habits() {
     let mut acts = 0;
     for owner in 0..1000 {
         let mut dice = Dice(owner);
-        let mut life = Life::new(if owner % 3 == 0 { "" } else { "[defaults]\nidle_stop_days = 2\nstopped_destroy_days = 3\n" });
+        let mut life =
+            Life::new(if owner % 3 == 0 { "" } else { "[defaults]\nidle_stop_days = 2\nstopped_destroy_days = 3\n" });
         // Some come daily, some weekly, some never again.
         let habit = [96, 96 * 7, 96 * 5, 96 * 30, u64::MAX][usize::try_from(dice.roll(5)).unwrap()];
         let mut quarter = 0_u64;

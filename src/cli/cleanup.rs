@@ -1,0 +1,170 @@
+//! `cleanup`: what the owner's daily timer runs; and `sample`, which runs every few minutes.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::error::Failure;
+use super::output::{self, Output};
+use super::session::Session;
+use crate::host::life::{self, Open, Outlook};
+use crate::host::{self, Account, entries};
+use crate::plan;
+use crate::policy::life::{Act, Held, Now};
+use crate::settings::Settings;
+use crate::spec::BoxName;
+
+/// Warn of, stop and put away boxes that nobody uses, as your terms say; a timer of yours runs this daily
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  devbox-ctl cleanup --dry-run")]
+pub(super) struct Args {
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Look at your boxes and note whether they are used
+#[derive(Debug, clap::Args)]
+pub(super) struct SampleArgs {}
+
+/// Show, once each, what your boxes were warned of
+#[derive(Debug, clap::Args)]
+pub(super) struct NoticesArgs {}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Due {
+    name: BoxName,
+    act: Act,
+    /// `warn` or `do`.
+    now: &'static str,
+    at: Option<Timestamp>,
+    held: Option<Held>,
+}
+
+pub(super) fn sample(_: &SampleArgs, _: Output) -> Result<(), Failure> {
+    let account = Account::current()?;
+    let mut open = Open::wait(&account)?;
+    life::sample(&account, &mut open.book)?;
+    Ok(open.save()?)
+}
+
+pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
+    // Before anything: what is due is decided by settings that hold.
+    let settings = host::settings()?;
+    if args.dry_run {
+        let account = Account::current()?;
+        let mut book = life::read(&account);
+        life::sample(&account, &mut book)?;
+        return show(&outlooks(&account, &book, &settings)?, out);
+    }
+    let session = Session::begin(out, None)?;
+    let account = session.host.account.clone();
+    let mut open = Open::wait(&account)?;
+    if let Some(why) = &open.anew {
+        out.warning(&format!("what was known of how your boxes are used cannot be read, and is counted anew: {why}"));
+    }
+    life::sample(&account, &mut open.book)?;
+    open.save()?;
+    let due = outlooks(&account, &open.book, &settings)?;
+    // Whoever keeps a box awake meanwhile is not kept waiting.
+    drop(open);
+    let mut first = Ok(());
+    for outlook in due.iter().filter(|o| o.decision.now != Now::Nothing) {
+        let done = one(&session, &outlook.name, &settings);
+        first = first.and(done);
+    }
+    first
+}
+
+fn outlooks(
+    account: &Account,
+    book: &crate::policy::life::book::Book,
+    settings: &Settings,
+) -> Result<Vec<Outlook>, Failure> {
+    let owner = settings.owner(&account.user);
+    Ok(entries(account)?.iter().map(|entry| life::outlook(book, entry, owner, false)).collect())
+}
+
+/// Decided again once nobody else is at work on the box: it may have been used, started or kept awake since.
+fn one(session: &Session, name: &BoxName, settings: &Settings) -> Result<(), Failure> {
+    let account = &session.host.account;
+    let held = session.hold(name)?;
+    let mut open = Open::wait(account)?;
+    life::sample(account, &mut open.book)?;
+    let outlook = life::outlook(&open.book, &held.entry, settings.owner(&account.user), false);
+    let Some((act, left)) = outlook.decision.next else { return Ok(()) };
+    match (outlook.decision.now, act) {
+        (Now::Warn { stage }, _) => {
+            let text = super::why::notice(name, act, left);
+            for trouble in life::tell(&session.host, &outlook, &text) {
+                session.out.warning(&trouble);
+            }
+            if let Some(record) = open.book.record_mut(name) {
+                record.warned(act, stage);
+            }
+            open.save()?;
+            session.out.remark(&text);
+        }
+        (Now::Do, Act::Stop) => {
+            drop(open);
+            let idle = outlook.record.and_then(|r| r.idle()).unwrap_or_default();
+            let why = format!("nobody had used it for {}", output::span(idle.cast_signed()));
+            session.apply(&plan::stop(name, &why), held.into())?;
+            session.out.remark(&format!("{name} is stopped: {why}"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn show(outlooks: &[Outlook], out: Output) -> Result<(), Failure> {
+    let due: Vec<Due> = outlooks
+        .iter()
+        .filter_map(|outlook| {
+            let (act, left) = outlook.decision.next?;
+            let (name, at, held) = (outlook.name.clone(), life::in_seconds(left), outlook.decision.held);
+            let now = match outlook.decision.now {
+                Now::Nothing => return None,
+                Now::Warn { .. } => "warn",
+                Now::Do => "do",
+            };
+            Some(Due { name, act, now, at, held })
+        })
+        .collect();
+    if out.json {
+        output::json(&due);
+        return Ok(());
+    }
+    if due.is_empty() {
+        out.remark("nothing is to be done");
+    }
+    for outlook in outlooks {
+        let Some((act, left)) = outlook.decision.next else { continue };
+        match outlook.decision.now {
+            Now::Nothing => {}
+            Now::Warn { .. } => output::line(&format!("warn: {}", super::why::notice(&outlook.name, act, left))),
+            Now::Do => output::line(&super::why::would(&outlook.name, act)),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn notices(_: &NoticesArgs, _: Output) -> Result<(), Failure> {
+    let account = Account::current()?;
+    if !life::is_kept(&account) {
+        return Ok(());
+    }
+    let settings = host::settings()?;
+    let mut open = Open::wait(&account)?;
+    let mut shown = false;
+    for outlook in outlooks(&account, &open.book, &settings)? {
+        let Some(record) = open.book.record_mut(&outlook.name) else { continue };
+        if let (Some(warned), Some((act, left))) = (record.show(), outlook.decision.next) {
+            shown = true;
+            if warned == act {
+                output::line(&super::why::notice(&outlook.name, act, left));
+            }
+        }
+    }
+    if shown { Ok(open.save()?) } else { Ok(()) }
+}

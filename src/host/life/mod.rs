@@ -1,0 +1,153 @@
+//! The owner's boxes looked at, and what is kept of that: `~/.local/state/devbox/life.json`.
+
+mod busy;
+mod probe;
+mod tell;
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+
+use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
+use tracing::debug;
+
+use super::{Account, Entry, HostError, files, now, registry};
+use crate::policy::life::book::{Book, Look, Record, Tick};
+use crate::policy::life::{Decision, Facts, Phase, Terms, Work, decide};
+use crate::settings::OwnerSettings;
+use crate::spec::BoxName;
+
+const FILE: &str = "life.json";
+const LOCK: &str = "life.lock";
+
+pub use tell::tell;
+
+/// The book, and the right to write it until this is dropped.
+#[derive(Debug)]
+pub struct Open {
+    pub book: Book,
+    /// What was kept could not be read, and everything is counted anew.
+    pub anew: Option<String>,
+    folder: std::path::PathBuf,
+    _lock: File,
+}
+
+/// This moment (time(7)). A clock that cannot be read stands still.
+pub fn tick() -> Tick {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let seconds = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| u64::try_from(t.tv_sec()).unwrap_or(0));
+    Tick { boot: boot.trim().to_owned(), seconds }
+}
+
+/// Whether there is anything of it.
+pub fn is_kept(account: &Account) -> bool {
+    account.life().join(FILE).exists()
+}
+
+/// What is kept, to be looked at only. Nothing where there is nothing or where it cannot be read.
+pub fn read(account: &Account) -> Book {
+    parse(account).unwrap_or_default()
+}
+
+fn parse(account: &Account) -> Result<Book, String> {
+    match files::read(&account.life().join(FILE)) {
+        Ok(None) => Ok(Book::default()),
+        Ok(Some(text)) => serde_json::from_str::<Book>(&text).map(Book::checked).map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+impl Open {
+    /// Waits for whoever writes it.
+    pub fn wait(account: &Account) -> Result<Self, HostError> {
+        let folder = account.life();
+        files::private_folder(&folder)?;
+        let path = folder.join(LOCK);
+        let doing = || HostError::io("locking", &path);
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let lock = options.open(&path).map_err(doing())?;
+        lock.lock().map_err(doing())?;
+        let (book, anew) = match parse(account) {
+            Ok(book) => (book, None),
+            Err(why) => (Book::default(), Some(why)),
+        };
+        Ok(Self { book, anew, folder, _lock: lock })
+    }
+
+    pub fn save(&self) -> Result<(), HostError> {
+        let text = serde_json::to_string(&self.book).map_err(|e| HostError::io("writing", &self.folder)(e.into()))?;
+        files::write(&self.folder, FILE, &text)
+    }
+}
+
+/// Looks at every box, moves the clock on and notes what is seen.
+pub fn sample(account: &Account, book: &mut Book) -> Result<(), HostError> {
+    let entries = registry::entries(account)?;
+    let step = book.advance(tick());
+    let when = now();
+    for entry in &entries {
+        if let Some(look) = look(account, entry) {
+            debug!("life: {look:?}");
+            book.note(look, step, when);
+        }
+    }
+    let names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
+    book.keep_only(&names);
+    Ok(())
+}
+
+/// The phase of a box and what is seen of it; none of one whose folder is damaged.
+pub fn look(account: &Account, entry: &Entry) -> Option<Look> {
+    let made = entry.spec.as_ref().ok()?.created_at;
+    let (name, busy) = (entry.name.clone(), false);
+    if entry.pending.is_some() {
+        return Some(Look { name, made, phase: Phase::Other, key: String::new(), seen: None, busy });
+    }
+    if let Some(mark) = &entry.stopped {
+        let key = mark.at.unwrap_or_default().to_string();
+        return Some(Look { name, made, phase: Phase::Stopped, key, seen: None, busy });
+    }
+    let (phase, key, seen, busy) = match probe::look(account.uid, &entry.name) {
+        Some((key, seen)) => (Phase::Running, key, Some(seen), busy::says(account, &entry.name)),
+        None => (Phase::Other, String::new(), None, false),
+    };
+    Some(Look { name, made, phase, key, seen, busy })
+}
+
+/// How a box stands, and what comes of it.
+#[derive(Debug, Clone)]
+pub struct Outlook {
+    pub name: BoxName,
+    pub phase: Phase,
+    pub terms: Terms,
+    pub decision: Decision,
+    pub record: Option<Record>,
+    /// How long its lease lasts.
+    pub lease: u64,
+}
+
+/// From what is kept; nothing is looked at.
+pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bool) -> Outlook {
+    let record = book.record(&entry.name).cloned();
+    let kept = record.as_ref().map_or(Phase::Other, Record::phase);
+    let phase = match (&entry.pending, &entry.stopped) {
+        (Some(_), _) => Phase::Other,
+        (None, Some(_)) => Phase::Stopped,
+        (None, None) => kept,
+    };
+    let spec = entry.spec.as_ref().ok();
+    let terms = Terms::of(owner, spec.and_then(|s| s.idle_stop_days), spec.and_then(|s| s.stopped_destroy_days));
+    let clock = book.clock(&tick());
+    let unknown = Facts { phase, spent: None, lease: 0, warned: None, work: Work::Unknown, trash_full };
+    let facts = record.as_ref().map_or(unknown, |record| record.facts(phase, clock, trash_full));
+    let name = entry.name.clone();
+    Outlook { name, phase, decision: decide(facts, &terms), terms, record, lease: facts.lease }
+}
+
+/// When `seconds` from now are over, if the host stays awake.
+pub fn in_seconds(seconds: u64) -> Option<Timestamp> {
+    let seconds = i64::try_from(seconds).ok()?;
+    now().checked_add(jiff::SignedDuration::from_secs(seconds)).ok()
+}
