@@ -9,6 +9,7 @@ use super::session::Session;
 use crate::host::life::{self, Open, Outlook};
 use crate::host::{self, Account, entries};
 use crate::plan;
+use crate::policy::life::book::Book;
 use crate::policy::life::{Act, Held, Now};
 use crate::settings::Settings;
 use crate::spec::BoxName;
@@ -55,7 +56,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         let account = Account::current()?;
         let mut book = life::read(&account);
         life::sample(&account, &mut book)?;
-        return show(&outlooks(&account, &book, &settings)?, out);
+        show(&outlooks(&account, &book, &settings)?, out);
+        return Ok(());
     }
     let session = Session::begin(out, None)?;
     let account = session.host.account.clone();
@@ -76,13 +78,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     first
 }
 
-fn outlooks(
-    account: &Account,
-    book: &crate::policy::life::book::Book,
-    settings: &Settings,
-) -> Result<Vec<Outlook>, Failure> {
-    let owner = settings.owner(&account.user);
-    Ok(entries(account)?.iter().map(|entry| life::outlook(book, entry, owner, false)).collect())
+fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<Outlook>, Failure> {
+    Ok(life::outlooks(book, &entries(account)?, settings.owner(&account.user)))
 }
 
 /// Decided again once nobody else is at work on the box: it may have been used, started or kept awake since.
@@ -117,7 +114,7 @@ fn one(session: &Session, name: &BoxName, settings: &Settings) -> Result<(), Fai
     Ok(())
 }
 
-fn show(outlooks: &[Outlook], out: Output) -> Result<(), Failure> {
+fn show(outlooks: &[Outlook], out: Output) {
     let due: Vec<Due> = outlooks
         .iter()
         .filter_map(|outlook| {
@@ -132,8 +129,7 @@ fn show(outlooks: &[Outlook], out: Output) -> Result<(), Failure> {
         })
         .collect();
     if out.json {
-        output::json(&due);
-        return Ok(());
+        return output::json(&due);
     }
     if due.is_empty() {
         out.remark("nothing is to be done");
@@ -146,7 +142,6 @@ fn show(outlooks: &[Outlook], out: Output) -> Result<(), Failure> {
             Now::Do => output::line(&super::why::would(&outlook.name, act)),
         }
     }
-    Ok(())
 }
 
 pub(super) fn notices(_: &NoticesArgs, _: Output) -> Result<(), Failure> {

@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use super::error::Failure;
 use super::output::{self, Output};
 use super::view::{State, View};
+use super::why;
+use crate::host::life::{self, Outlook};
 use crate::host::systemd::Systemd;
-use crate::host::{Account, entries};
+use crate::host::{Account, Entry, entries};
 use crate::quadlet::names;
 use crate::spec::{Cpu, Memory};
 use crate::wire::LedgerBox;
@@ -47,7 +49,11 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     if args.all {
         return all(args.state, out);
     }
-    let views = views(args.state, out.json)?;
+    let account = Account::current()?;
+    let entries = entries(&account)?;
+    // Settings that cannot be read are told by what changes something.
+    let outlooks = life::known(&account, &entries).unwrap_or_default();
+    let views = views(&account, &entries, &outlooks, args.state, out.json)?;
     if out.json {
         output::json(&views);
         return Ok(());
@@ -57,6 +63,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         return Ok(());
     }
     output::raw(&text(&views, Timestamp::now()));
+    for notice in outlooks.iter().filter_map(notice) {
+        out.warning(&notice);
+    }
     for view in &views {
         if let Some(trouble) = &view.trouble {
             out.warning(&format!("{}: {trouble}", view.name));
@@ -106,14 +115,29 @@ fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn views(wanted: Wanted, with_details: bool) -> Result<Vec<View>, Failure> {
-    let account = Account::current()?;
-    let boxes = entries(&account)?;
-    let systemd = Systemd::connect(&account)?;
+/// A warning that still holds.
+fn notice(outlook: &Outlook) -> Option<String> {
+    let (act, left) = outlook.decision.next?;
+    outlook.record.as_ref()?.is_warned_of(act).then(|| why::notice(&outlook.name, act, left))
+}
+
+fn views(
+    account: &Account,
+    boxes: &[Entry],
+    outlooks: &[Outlook],
+    wanted: Wanted,
+    with_details: bool,
+) -> Result<Vec<View>, Failure> {
+    let systemd = Systemd::connect(account)?;
     let units = systemd.states(names::UNIT_PATTERN)?;
     let mut views: Vec<View> = boxes
         .iter()
-        .map(|entry| View::new(&account.user, entry, &units))
+        .enumerate()
+        .map(|(at, entry)| {
+            let mut view = View::new(&account.user, entry, &units);
+            outlooks.get(at).into_iter().for_each(|outlook| view.add_outlook(outlook));
+            view
+        })
         .filter(|view| wanted.takes(view.state))
         .collect();
     // A unit that is not loaded has no more to tell, and asking would load it.

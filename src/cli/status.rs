@@ -6,6 +6,7 @@ use super::error::Failure;
 use super::output::{self, Output};
 use super::tailnet;
 use super::view::{State, View};
+use crate::host::life;
 use crate::host::systemd::Systemd;
 use crate::host::{Account, entry};
 use crate::policy::said::with_own_word;
@@ -53,6 +54,9 @@ pub(super) fn view(account: &Account, systemd: &Systemd, entry: &crate::host::En
     if let Some(details) = systemd.details(&[unit])?.first() {
         view.add(details);
     }
+    if let Some(outlook) = life::known(account, std::slice::from_ref(entry)).unwrap_or_default().first() {
+        view.add_outlook(outlook);
+    }
     Ok(view)
 }
 
@@ -71,6 +75,13 @@ fn text(view: &View, now: Timestamp) -> String {
         if when.is_some() || why.is_some() {
             lines.push(("stopped", [why, when].into_iter().flatten().collect::<Vec<_>>().join(", ")));
         }
+    }
+    if let Some(used) = view.last_activity_at {
+        lines.push(("used", ago(used)));
+    }
+    if let Some(stops) = view.stops_at {
+        let left = output::span(stops.as_second() - now.as_second());
+        lines.push(("stops", format!("in {left} if nobody uses it; `devbox-ctl why {}`", view.name)));
     }
     if let Some(restarts) = view.restarts.filter(|n| *n > 0) {
         lines.push(("restarts", restarts.to_string()));

@@ -6,8 +6,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::tailnet;
+use crate::host::life::{self, Outlook};
 use crate::host::systemd::{UnitDetails, UnitState};
 use crate::host::{Entry, Pending, Trouble};
+use crate::policy::life::Act;
+use crate::policy::life::book::Record;
 use crate::policy::said::{Said, said};
 use crate::quadlet::names;
 use crate::spec::{Cpu, Tailnet};
@@ -168,6 +171,15 @@ impl View {
         self.tailscale_ip = stands.addresses.into_iter().next();
         self.trouble = self.trouble.take().or_else(|| Some(stands.trouble).filter(|t| !t.is_empty()));
         self.tailnet = Some(stands.state);
+    }
+
+    /// What is known of its use, and what comes of it.
+    pub(super) fn add_outlook(&mut self, outlook: &Outlook) {
+        let evidence = outlook.record.as_ref().map(Record::evidence).unwrap_or_default();
+        self.last_activity_at = evidence.first().map(|e| e.when);
+        if let (State::Running, Some((Act::Stop, left))) = (self.state, outlook.decision.next) {
+            self.stops_at = life::in_seconds(left);
+        }
     }
 
     /// What only the unit's properties tell.

@@ -8,6 +8,7 @@ use super::output::{self, Output};
 use crate::host::life::{self, Outlook};
 use crate::host::{self, Account, entry};
 use crate::policy::life::activity::Kind;
+use crate::policy::life::book::Record;
 use crate::policy::life::{Act, Decision, Held, Phase, Work};
 use crate::spec::BoxName;
 
@@ -61,13 +62,13 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
 
 fn told(outlook: &Outlook) -> Told {
     let record = outlook.record.as_ref();
-    let evidence = record.map(|r| r.evidence()).unwrap_or_default();
+    let evidence = record.map(Record::evidence).unwrap_or_default();
     let next = outlook.decision.next;
-    let lease = record.and_then(|r| r.lease());
+    let lease = record.and_then(Record::lease);
     Told {
         name: outlook.name.clone(),
         phase: outlook.phase,
-        idle_seconds: record.and_then(|r| r.idle()),
+        idle_seconds: record.and_then(Record::idle),
         next: next.map(|(act, _)| act),
         next_at: next.and_then(|(_, left)| life::in_seconds(left)),
         held: outlook.decision.held,
@@ -83,10 +84,10 @@ fn text(outlook: &Outlook, now: Timestamp) -> String {
     let name = &outlook.name;
     let mut lines = vec![state(outlook)];
     let record = outlook.record.as_ref();
-    if let Some(lease) = record.and_then(|r| r.lease()) {
+    if let Some(lease) = record.and_then(Record::lease) {
         lines.push(format!("  kept awake for {} more{}", span(outlook.lease), reason(&lease.reason)));
     }
-    let evidence = record.map(|r| r.evidence()).unwrap_or_default();
+    let evidence = record.map(Record::evidence).unwrap_or_default();
     if !evidence.is_empty() {
         lines.push("  evidence".to_owned());
     }

@@ -16,6 +16,7 @@ mod inputs;
 mod kill;
 mod lab;
 mod ledger;
+mod life;
 mod login;
 mod login_faults;
 mod own_tailnet;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         whole::TESTS,
         editor::TESTS,
         syncthing::TESTS,
+        life::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,

@@ -221,7 +221,7 @@ impl World {
         if !self.path("/usr/libexec/devbox/devboxd").exists() {
             return;
         }
-        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devboxes-report.timer devboxes-tend.timer; \
+        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devboxes-report.timer devboxes-tend.timer devboxes-sample.timer devboxes-cleanup.timer; \
                       umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /var/lib/devbox-limits /run/systemd/system/devboxd.service.d /run/systemd/system/user-*.slice.d";
         self.run("root", &["sh", "-c", script]);
         xtask::install::remove(&self.root).expect("the broker gone");
@@ -240,6 +240,7 @@ impl World {
             }
         }
         let _ = fs::remove_dir_all(self.path("/etc/devbox"));
+        let _ = fs::remove_file(self.path("/home/alice/.local/state/devbox/life.json"));
         let _ = fs::remove_file(self.path("/etc/credstore/devbox.tailnet"));
         self.run("root", &["umount", "--quiet", "/home/alice/.config/containers"]);
         if self.leftovers().is_empty() {

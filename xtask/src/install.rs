@@ -10,6 +10,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::paths;
 
+/// What a login shell of an owner's reads.
+const OWNERS_PROFILE: &str = "etc/profile.d/devbox-ctl.sh";
+
 /// (in the repository, on the host)
 const FILES: &[(&str, &str)] = &[
     ("systemd/devboxd.service", "usr/lib/systemd/system/devboxd.service"),
@@ -23,6 +26,11 @@ const FILES: &[(&str, &str)] = &[
     ("systemd/devboxes-report.timer", "usr/lib/systemd/user/devboxes-report.timer"),
     ("systemd/devboxes-tend.service", "usr/lib/systemd/user/devboxes-tend.service"),
     ("systemd/devboxes-tend.timer", "usr/lib/systemd/user/devboxes-tend.timer"),
+    ("systemd/devboxes-sample.service", "usr/lib/systemd/user/devboxes-sample.service"),
+    ("systemd/devboxes-sample.timer", "usr/lib/systemd/user/devboxes-sample.timer"),
+    ("systemd/devboxes-cleanup.service", "usr/lib/systemd/user/devboxes-cleanup.service"),
+    ("systemd/devboxes-cleanup.timer", "usr/lib/systemd/user/devboxes-cleanup.timer"),
+    ("systemd/profile.sh", OWNERS_PROFILE),
     ("systemd/devboxes-login.socket", "usr/lib/systemd/user/devboxes-login.socket"),
     ("systemd/devboxes-login@.service", "usr/lib/systemd/user/devboxes-login@.service"),
     ("systemd/devbox.sysusers", "usr/lib/sysusers.d/devbox.conf"),
@@ -51,7 +59,15 @@ pub const ACTIVATE: &[&[&str]] = &[
         "devboxd.socket",
         "devbox-tidy.timer",
     ],
-    &["systemctl", "--global", "enable", "devboxes-report.timer", "devboxes-tend.timer"],
+    &[
+        "systemctl",
+        "--global",
+        "enable",
+        "devboxes-report.timer",
+        "devboxes-tend.timer",
+        "devboxes-sample.timer",
+        "devboxes-cleanup.timer",
+    ],
 ];
 
 /// Copies everything under a root; `programs` is the folder of the release build.
@@ -89,7 +105,7 @@ fn documents(root: &Path, programs: &Path) -> Result<()> {
 pub fn without_broker(root: &Path, programs: &Path) -> Result<()> {
     let (from, to) = PROGRAMS[0];
     copy(&programs.join(from), &root.join(to), 0o755)?;
-    for (from, to) in FILES.iter().filter(|(_, to)| to.starts_with(OF_OWNERS)) {
+    for (from, to) in FILES.iter().filter(|(_, to)| to.starts_with(OF_OWNERS) || *to == OWNERS_PROFILE) {
         copy(&paths::workspace().join(from), &root.join(to), 0o644)?;
     }
     documents(root, programs)

@@ -26,11 +26,9 @@ fn is_program(path: &Path) -> bool {
 fn run(program: &Path, name: &BoxName) -> std::io::Result<bool> {
     debug!("busy: {} {name}", program.display());
     let child = cmd!(program, name.as_str()).stdin_null().stdout_null().stderr_null().unchecked().start()?;
-    match child.wait_timeout(PATIENCE)? {
-        Some(output) => Ok(output.status.success()),
-        None => {
-            child.kill()?;
-            Ok(false)
-        }
+    if let Some(output) = child.wait_timeout(PATIENCE)? {
+        return Ok(output.status.success());
     }
+    child.kill()?;
+    Ok(false)
 }

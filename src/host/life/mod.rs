@@ -128,6 +128,16 @@ pub struct Outlook {
     pub lease: u64,
 }
 
+/// Of all these boxes, as far as it is kept.
+pub fn outlooks(book: &Book, entries: &[Entry], owner: &OwnerSettings) -> Vec<Outlook> {
+    entries.iter().map(|entry| outlook(book, entry, owner, false)).collect()
+}
+
+/// The same for whoever only shows it.
+pub fn known(account: &Account, entries: &[Entry]) -> Result<Vec<Outlook>, super::SettingsProblem> {
+    Ok(outlooks(&read(account), entries, super::settings()?.owner(&account.user)))
+}
+
 /// From what is kept; nothing is looked at.
 pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bool) -> Outlook {
     let record = book.record(&entry.name).cloned();

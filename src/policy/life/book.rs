@@ -201,6 +201,10 @@ impl Record {
             }
             return;
         }
+        // Looked at twice in a second: the next look sees it all.
+        if step.elapsed == 0 {
+            return;
+        }
         let shown = match (&self.seen, &look.seen) {
             _ if look.phase != Phase::Running => Shown::Unused,
             (Some(before), Some(now)) => compare(before, now, step.elapsed),
@@ -217,10 +221,8 @@ impl Record {
             used.push((Kind::Lease, lease.reason.clone()));
         }
         self.unseen = shown == Shown::Unknown && used.is_empty();
-        // What was not compared is kept: the next look sees all that happened since the last good one.
-        if step.elapsed > 0 && look.seen.is_some() {
-            self.seen = look.seen;
-        }
+        // A look that failed is not compared with: the next one sees all that happened since the last good one.
+        self.seen = look.seen.or_else(|| self.seen.take());
         if used.is_empty() {
             let counted = if self.unseen { 0 } else { step.counted };
             self.spent = self.spent.saturating_add(counted);
@@ -262,6 +264,10 @@ impl Record {
     pub fn warned(&mut self, act: Act, stage: u64) {
         let since = self.warned.filter(|w| w.act == act).map_or(0, |w| w.since);
         self.warned = Some(Warned { act, stage, since });
+    }
+
+    pub fn is_warned_of(&self, act: Act) -> bool {
+        self.warned.is_some_and(|w| w.act == act)
     }
 
     /// The warning that is to be shown at the next login; it counts as shown from here on.

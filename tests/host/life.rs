@@ -1,0 +1,249 @@
+//! Boxes that nobody uses, on a clock that is moved: looks a quarter of an hour apart, days in seconds.
+//!
+//! libfaketime moves both clocks for devbox-ctl alone: to it, the host was awake all that time.
+
+use super::world::{Outcome, Running, Tests, World, ensure};
+
+pub(crate) const TESTS: Tests = &[
+    ("life::idle_warned_stopped", idle),
+    ("life::a_build_keeps_it_awake", build),
+    ("life::typing_keeps_it_awake_and_a_silent_terminal_does_not", terminal),
+    ("life::a_lease_keeps_it_awake", lease),
+    ("life::a_word_from_inside_and_from_its_owner", words),
+    ("life::its_own_terms", terms),
+    ("life::what_is_kept_may_be_lost_or_damaged", damaged),
+    ("life::time_that_nobody_saw_does_not_count", unseen),
+    ("life::a_hostile_box_is_looked_at", hostile),
+    ("life::used_while_it_is_to_be_stopped", race),
+    ("life::timers", timers),
+];
+
+/// Looks at boxes from one hour to another, four times an hour; `then` runs at the end of it.
+fn pass(world: &World, from: u32, to: u32, then: &str) -> Result<String, libtest_mimic::Failed> {
+    let script = format!(
+        "export LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1); \
+         for quarter in $(seq {} {}); do FAKETIME=+$((quarter * 15))m devbox-ctl sample || exit; done; \
+         export FAKETIME=+{}m; {then}",
+        from * 4,
+        to * 4,
+        to * 60,
+    );
+    world.ok("alice", &["sh", "-c", &script])
+}
+
+const CLEANUP: &str = "devbox-ctl cleanup";
+const WHY: &str = "devbox-ctl why abc";
+
+fn says(text: &str, what: &str) -> Outcome {
+    ensure(text.contains(what), &format!("{what:?} is not in {text}"))
+}
+
+fn idle(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    says(&pass(world, 0, 1, WHY)?, "in 6 days it is stopped")?;
+    ensure(pass(world, 1, 95, CLEANUP)?.is_empty(), "three days: nothing to say")?;
+    let fourth = pass(world, 95, 97, CLEANUP)?;
+    says(&fourth, "nobody uses your box abc; in 2 days it is stopped")?;
+    ensure(pass(world, 97, 98, CLEANUP)?.is_empty(), "once")?;
+    // Where its owner reads it: in `list`, at a login on the host, and at one in the box; at logins once.
+    world.ctl(&["list"]).expect(0)?.says("warning: nobody uses your box abc")?;
+    let login = ["bash", "-ic", ". /opt/profile.sh"];
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/profile.sh"), world.path("/opt/profile.sh"))?;
+    let program = "mkdir -p /usr/bin; ln -sf /usr/local/bin/devbox-ctl /usr/bin/devbox-ctl";
+    world.ok("root", &["sh", "-c", program])?;
+    let told = world.run("alice", &login).out;
+    let again = world.run("alice", &login).out;
+    world.ok("root", &["rm", "/usr/bin/devbox-ctl"])?;
+    says(&told, "nobody uses your box abc")?;
+    ensure(!again.contains("nobody uses"), &again)?;
+    let inside = ["exec", "abc", "--", "bash", "-ic", "true"];
+    world.ctl(&inside).expect(0)?.says("nobody uses your box abc; in 2 days it is stopped")?;
+    ensure(!world.ctl(&inside).out.contains("nobody uses"), "once in the box too")?;
+    world.ctl(&["status", "abc", "--json"]).expect(0).and_then(|ran| {
+        let json = ran.json()?;
+        ensure(json["stopsAt"].is_string() && json["lastActivityAt"].is_string(), &json.to_string())
+    })?;
+
+    says(&pass(world, 98, 146, CLEANUP)?, "in 23 hours it is stopped")?;
+    let dry = pass(world, 146, 170, "devbox-ctl cleanup --dry-run; devbox-ctl cleanup --dry-run --json")?;
+    says(&dry, "stop abc\n")?;
+    says(&dry, "\"now\": \"do\"")?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    says(&pass(world, 170, 170, CLEANUP)?, "abc is stopped: nobody had used it for 7 days")?;
+    world.ctl(&["status", "abc"]).expect(0)?.says("nobody had used it for 7 days")?;
+    says(&pass(world, 170, 170, WHY)?, "it goes to the trash")?;
+    // Its owner has it again with one command, and it counts anew.
+    world.ctl(&["start", "abc"]).expect(0)?;
+    says(&pass(world, 171, 172, WHY)?, "in 6 days it is stopped")
+}
+
+/// Runs in the box for as long as it is held.
+fn within(world: &World, script: &str) -> Running {
+    world.spawn("alice", &["devbox-ctl", "exec", "abc", "--", "sh", "-c", script])
+}
+
+fn build(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    pass(world, 0, 1, "true")?;
+    let spin = within(world, "while :; do :; done");
+    let begun = "until [ $(cat /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/devbox.slice/devbox-abc.slice/devbox-abc.service/libpod-payload-*/cpu.stat | sed -n 's/usage_usec //p') -gt 20000000 ]; do sleep 0.2; done";
+    // Twenty seconds of a processor, seen in one look: more than two of a hundred of a quarter of an hour.
+    world.ok("alice", &["timeout", "60", "sh", "-c", begun])?;
+    drop(spin);
+    let told = pass(world, 1, 1, "FAKETIME=+75m devbox-ctl sample; FAKETIME=+75m devbox-ctl why abc")?;
+    says(&told, "computed: 2 % of a processor")?;
+    says(&told, "abc is in use")
+}
+
+fn terminal(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    // A terminal that is open and silent, as one whose other end has vanished.
+    let silent = world.spawn("alice", &["script", "-qec", "devbox-ctl exec abc -- sleep 600", "/dev/null"]);
+    let there = "until podman exec devbox-abc test -e /dev/pts/0; do :; done";
+    world.ok("alice", &["timeout", "20", "sh", "-c", there])?;
+    says(&pass(world, 0, 24, WHY)?, "nobody has used it for")?;
+    // Somebody types on another.
+    let typed = "{ until podman exec devbox-abc test -e /tmp/asks; do :; done; echo yes; } | script -qec \"devbox-ctl exec abc -- sh -c 'touch /tmp/asks; read word; echo got \\$word'\" /dev/null";
+    world.run("alice", &["timeout", "20", "sh", "-c", typed]).expect(0)?.says("got yes")?;
+    let told = pass(world, 24, 25, WHY)?;
+    drop(silent);
+    // It is gone again by now: what was typed there is not seen, and nothing keeps the box awake for it.
+    says(&told, "nobody has used it for")?;
+    let keeps = world.spawn("alice", &["sh", "-c", "{ until podman exec devbox-abc test -e /tmp/reads; do :; done; echo yes; sleep 600; } | script -qec \"devbox-ctl exec abc -- sh -c 'touch /tmp/reads; read word; touch /tmp/got; read more'\" /dev/null"]);
+    world.ok("alice", &["timeout", "20", "sh", "-c", "until podman exec devbox-abc test -e /tmp/got; do :; done"])?;
+    let told = pass(world, 26, 27, WHY)?;
+    drop(keeps);
+    says(&told, "typed: on 1 terminal")
+}
+
+fn lease(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["keep-awake", "abc", "--for", "400h"]).expect(11)?.says("168 hours")?;
+    world.ctl(&["keep-awake", "abc", "--for", "soon"]).expect(1)?;
+    world.ctl(&["keep-awake", "abc", "--for", "100h", "--reason", "training\u{1b}[2J"]).expect(1)?;
+    pass(world, 0, 1, "devbox-ctl keep-awake abc --for 100h --reason training")?;
+    let told = pass(world, 1, 90, WHY)?;
+    says(&told, "kept awake for")?;
+    says(&told, "training")?;
+    // It ends by itself, and the box's time begins then.
+    says(&pass(world, 90, 110, WHY)?, "in 6 days it is stopped")?;
+    ensure(pass(world, 110, 200, CLEANUP)?.contains("in 3 days it is stopped"), "warned later")?;
+    pass(world, 200, 200, "devbox-ctl keep-awake abc --for 8h && devbox-ctl keep-awake abc --end")?;
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    world.ctl(&["keep-awake", "abc", "--for", "8h"]).expect(12)?.says("does not run").map(drop)
+}
+
+fn words(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    pass(world, 0, 48, "true")?;
+    world.ctl(&["exec", "abc", "--", "touch", "/run/devbox/active"]).expect(0)?;
+    says(&pass(world, 49, 49, WHY)?, "said that it is at work")?;
+    // A touch is one use, not a promise.
+    says(&pass(world, 49, 60, WHY)?, "nobody has used it for 11 hours")?;
+    let busy = "mkdir -p .config/devbox; printf '#!/bin/sh\\n[ \"$1\" = abc ]\\n' > .config/devbox/busy; chmod 755 .config/devbox/busy";
+    world.ok("alice", &["sh", "-c", busy])?;
+    says(&pass(world, 60, 61, WHY)?, "busy, as your `busy` command says")?;
+    // One that hangs says nothing, and holds up nothing for long.
+    world.ok("alice", &["sh", "-c", "printf '#!/bin/sh\\nexec sleep 600\\n' > .config/devbox/busy"])?;
+    world.ok("alice", &["timeout", "20", "devbox-ctl", "sample"])?;
+    world.ok("alice", &["rm", "-r", ".config/devbox"]).map(drop)
+}
+
+fn terms(world: &World) -> Outcome {
+    world.write("/etc/devbox/users.toml", "[defaults]\nwarn_days = []\nmax_idle_stop_days = 10\n");
+    world.ctl(&["create", "abc", "--idle-stop-days", "1"]).expect(0)?;
+    world.ctl(&["create", "long", "--idle-stop-days", "90"]).expect(0)?;
+    pass(world, 0, 23, CLEANUP)?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    says(&pass(world, 23, 25, CLEANUP)?, "abc is stopped")?;
+    says(&pass(world, 25, 25, "devbox-ctl why long")?, "in 8 days it is stopped")
+}
+
+fn damaged(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    pass(world, 0, 100, CLEANUP)?;
+    let kept = "/home/alice/.local/state/devbox/life.json";
+    for broken in ["", "{", "[]", "{\"clock\":1}", "\0\0\0", "{\"clock\":-1,\"tick\":null,\"boxes\":{}}"] {
+        world.write(kept, broken);
+        // It is counted anew: nothing is stopped for it.
+        let ran = world.ctl(&["cleanup"]).expect(0)?;
+        ensure(!ran.out.contains("stopped"), &format!("{broken:?}: {ran:?}"))?;
+        world.ctl(&["why", "abc"]).expect(0)?.says("in 7 days it is stopped")?;
+    }
+    // Its clock may not be turned on by hand past what was lived.
+    let forged = "sed -i 's/\"spent\":[0-9]*/\"spent\":99999999/' .local/state/devbox/life.json; devbox-ctl cleanup";
+    ensure(!world.ok("alice", &["sh", "-c", forged])?.contains("stopped"), "more time than there was")?;
+    // A link is not followed, and a FIFO is not waited for.
+    for odd in ["ln -s /etc/passwd", "mkfifo"] {
+        let script = format!("cd .local/state/devbox; rm -f life.json; {odd} life.json; timeout 10 devbox-ctl list");
+        world.ok("alice", &["sh", "-c", &script])?;
+    }
+    world.ok("alice", &["sh", "-c", "rm .local/state/devbox/life.json; test -s /etc/passwd"]).map(drop)
+}
+
+fn unseen(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    pass(world, 0, 1, "true")?;
+    // The timer did not run for a month, or the clocks were wrong by ten years and right again.
+    let faked = |at: &str| {
+        let script = format!("LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME={at} devbox-ctl cleanup");
+        world.ok("alice", &["sh", "-c", &script])
+    };
+    for at in ["+30d", "+3650d", "-3650d", "+0d", "+3651d"] {
+        ensure(faked(at)?.is_empty(), at)?;
+    }
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    world.ctl(&["why", "abc"]).expect(0)?.says("in 6 days it is stopped").map(drop)
+}
+
+fn hostile(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.write("/etc/secret", "not to be looked at");
+    // What lies where a look goes is the box's to choose.
+    for odd in [
+        "rm -rf /run/devbox/active; ln -s /proc/1/root/../../../etc/secret /run/devbox/active",
+        "rm -rf /run/devbox/active; mkfifo /run/devbox/active",
+        "mv /run/devbox /run/devbox.old; ln -s / /run/devbox",
+        "rm -rf /run/devbox; mkdir /run/devbox; touch -d 2999-01-01 /run/devbox/active",
+    ] {
+        world.ctl(&["exec", "abc", "--", "sudo", "sh", "-c", odd]).expect(0)?;
+        world.ok("alice", &["timeout", "10", "devbox-ctl", "sample"])?;
+    }
+    // Two looks on: a time that lies ahead is a change once, and no use after that.
+    says(&pass(world, 0, 24, WHY)?, "nobody has used it for 2")
+}
+
+fn race(world: &World) -> Outcome {
+    world.write("/etc/devbox/users.toml", "[defaults]\nidle_stop_days = 1\nwarn_days = []\n");
+    world.ctl(&["create", "abc"]).expect(0)?;
+    pass(world, 0, 25, "devbox-ctl cleanup --dry-run")?;
+    // Somebody is at work on it while the timer comes; what it had decided is decided again after that.
+    let folder = ".config/containers/systemd/devbox/abc";
+    let holder = world.spawn("alice", &["flock", folder, "sh", "-c", "until test -e go; do sleep 0.1; done"]);
+    let script = format!(
+        "until ! flock -n {folder} true; do :; done; export LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1); FAKETIME=+1505m devbox-ctl cleanup & \
+         until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q devbox/abc; do :; done; \
+         unset LD_PRELOAD; podman exec devbox-abc touch /run/devbox/active; touch go; wait $!"
+    );
+    let ran = world.run("alice", &["timeout", "60", "sh", "-c", &script]).expect(0)?;
+    holder.finish().expect(0)?;
+    world.ok("alice", &["rm", "go"])?;
+    ensure(!ran.out.contains("is stopped"), &ran.out)?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0).map(drop)
+}
+
+fn timers(world: &World) -> Outcome {
+    world.install_broker("")?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ok("alice", &["systemctl", "--user", "daemon-reload"])?;
+    for unit in ["devboxes-sample.service", "devboxes-cleanup.service"] {
+        world.ok("alice", &["systemctl", "--user", "start", unit])?;
+    }
+    world.ctl(&["why", "abc"]).expect(0)?.says("started")?;
+    let enabled =
+        world.ok("alice", &["systemctl", "--user", "is-enabled", "devboxes-sample.timer", "devboxes-cleanup.timer"])?;
+    ensure(enabled == "enabled\nenabled\n", &enabled)?;
+    let verify = "systemd-analyze --user verify /usr/lib/systemd/user/devboxes-sample.* /usr/lib/systemd/user/devboxes-cleanup.* 2>&1";
+    let said = world.ok("alice", &["sh", "-c", verify])?;
+    ensure(said.is_empty(), &said)
+}
