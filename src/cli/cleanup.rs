@@ -10,7 +10,7 @@ use crate::host::life::{self, Open, Outlook};
 use crate::host::{self, Account, entries};
 use crate::plan;
 use crate::policy::life::book::Book;
-use crate::policy::life::{Act, Held, Now};
+use crate::policy::life::{Act, Held, Now, Work};
 use crate::settings::Settings;
 use crate::spec::BoxName;
 
@@ -92,12 +92,20 @@ fn one(session: &Session, name: &BoxName, settings: &Settings) -> Result<(), Fai
     let Some((act, left)) = outlook.decision.next else { return Ok(()) };
     match (outlook.decision.now, act) {
         (Now::Warn { stage }, _) => {
-            let text = super::why::notice(name, act, left);
+            // It may take minutes, and who keeps a box awake is not to wait for it.
+            drop(open);
+            let found = life::look_through(&session.host, &held.entry).unwrap_or_default();
+            let mut text = super::why::notice(name, act, left);
+            if found.work == Work::Some {
+                text += &format!("; git work in it that is nowhere else: {}", found.text);
+            }
             for trouble in life::tell(&session.host, &outlook, &text) {
                 session.out.warning(&trouble);
             }
+            let mut open = Open::wait(account)?;
             if let Some(record) = open.book.record_mut(name) {
                 record.warned(act, stage);
+                record.found = found;
             }
             open.save()?;
             session.out.remark(&text);

@@ -84,6 +84,39 @@ impl Podman {
         if output.status.success() { Ok(()) } else { Err(failed("exec", &output)) }
     }
 
+    /// What a throwaway container writes, at most a mebibyte of it. One that takes too long is ended.
+    pub fn run_with(
+        &self,
+        arguments: &[&str],
+        input: &[u8],
+        patience: std::time::Duration,
+    ) -> Result<Vec<u8>, HostError> {
+        debug!("podman {}", arguments.join(" "));
+        let failed_to = |stderr: &str| HostError::Podman { what: "run", stderr: stderr.to_owned() };
+        let child = cmd("podman", arguments).full_env(&self.environment).stdin_bytes(input).stderr_null().unchecked();
+        let child = child.before_spawn(|command| {
+            std::os::unix::process::CommandExt::process_group(command, 0);
+            Ok(())
+        });
+        let reader = child.reader().map_err(|e| failed_to(&e.to_string()))?;
+        let mut output = Vec::new();
+        std::thread::scope(|scope| {
+            let (ended, end) = std::sync::mpsc::channel::<()>();
+            let watched = &reader;
+            scope.spawn(move || {
+                if end.recv_timeout(patience) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    let _ = watched.kill();
+                }
+            });
+            let read = std::io::Read::read_to_end(&mut std::io::Read::take(watched, 1 << 20), &mut output);
+            drop(ended);
+            read
+        })
+        .map_err(|e| failed_to(&e.to_string()))?;
+        let _ = reader.kill();
+        Ok(output)
+    }
+
     /// Leaves a line for whoever logs in next in a box that runs. What answers in the box is the box's: it has ten
     /// seconds.
     pub fn hand_in_notice(&self, name: &BoxName, text: &str) -> Result<(), HostError> {

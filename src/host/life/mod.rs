@@ -3,6 +3,7 @@
 mod busy;
 mod probe;
 mod tell;
+mod work;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +22,7 @@ const FILE: &str = "life.json";
 const LOCK: &str = "life.lock";
 
 pub use tell::tell;
+pub use work::look_through;
 
 /// The book, and the right to write it until this is dropped.
 #[derive(Debug)]

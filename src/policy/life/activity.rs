@@ -65,12 +65,9 @@ pub enum Shown {
     Unknown,
 }
 
-/// `elapsed`: seconds between them in which the host was awake.
+/// `elapsed`: seconds between them in which the host was awake; not 0.
 pub fn compare(before: &Seen, now: &Seen, elapsed: u64) -> Shown {
-    if elapsed == 0 {
-        return Shown::Unknown;
-    }
-    let rate = |before: Option<u64>, now: Option<u64>| Some(now?.checked_sub(before?)? / elapsed);
+    let rate = |before: Option<u64>, now: Option<u64>| now?.checked_sub(before?)?.checked_div(elapsed);
     let mut used = Vec::new();
     if let (Some(old), Some(new)) = (&before.terminals, &now.terminals) {
         let typed = new.iter().filter(|(n, at)| old.get(n) != Some(at)).count();

@@ -13,6 +13,10 @@ use crate::spec::BoxName;
 /// alone, and the rest of the time does not count.
 pub const LONGEST_STEP: u64 = 1000;
 
+/// Two looks closer to each other show use, but not rest: a moment's work is much of so short a time, and a pause in it
+/// is nothing.
+pub const SHORTEST_STEP: u64 = 60;
+
 /// A moment as the kernel counts: CLOCK_MONOTONIC stands still while the host sleeps, and nobody sets it (time(7)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
@@ -28,6 +32,12 @@ pub struct Step {
     pub counted: u64,
     /// All of it; 0 after a reboot.
     pub elapsed: u64,
+}
+
+impl Step {
+    fn is_short(self) -> bool {
+        self.elapsed < SHORTEST_STEP
+    }
 }
 
 /// All boxes of an owner.
@@ -132,6 +142,9 @@ impl Book {
     /// Moves the clock on.
     pub fn advance(&mut self, tick: Tick) -> Step {
         let step = self.step(&tick);
+        if step.is_short() && self.tick.as_ref().is_some_and(|last| last.boot == tick.boot) {
+            return Step { counted: 0, ..step };
+        }
         self.clock = self.clock.saturating_add(step.counted);
         self.tick = Some(tick);
         step
@@ -201,13 +214,9 @@ impl Record {
             }
             return;
         }
-        // Looked at twice in a second: the next look sees it all.
-        if step.elapsed == 0 {
-            return;
-        }
         let shown = match (&self.seen, &look.seen) {
             _ if look.phase != Phase::Running => Shown::Unused,
-            (Some(before), Some(now)) => compare(before, now, step.elapsed),
+            (Some(before), Some(now)) => compare(before, now, step.elapsed.max(SHORTEST_STEP)),
             _ => Shown::Unknown,
         };
         let mut used = if let Shown::Used(used) = &shown { used.clone() } else { Vec::new() };
@@ -221,6 +230,10 @@ impl Record {
             used.push((Kind::Lease, lease.reason.clone()));
         }
         self.unseen = shown == Shown::Unknown && used.is_empty();
+        // The next look sees all of it.
+        if step.is_short() && used.is_empty() {
+            return;
+        }
         // A look that failed is not compared with: the next one sees all that happened since the last good one.
         self.seen = look.seen.or_else(|| self.seen.take());
         if used.is_empty() {

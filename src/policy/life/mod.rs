@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod book;
+pub mod work;
 
 use serde::{Deserialize, Serialize};
 
