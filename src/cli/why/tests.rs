@@ -20,7 +20,7 @@ fn outlook(days: u64, lease: Option<(u64, &str)>) -> Outlook {
     };
     let mut step = book.advance(tick.clone());
     book.note(look(&seen), step, when);
-    let typed = Seen { cpu: Some(36_000_000), terminals: Some([(0, 2)].into()), ..seen };
+    let typed = Seen { cpu: Some(108_000_000), terminals: Some([(0, 2)].into()), ..seen };
     for _ in 0..=days * DAY / 900 {
         tick.seconds += 900;
         step = book.advance(tick.clone());

@@ -264,7 +264,7 @@ impl Life {
 }
 
 /// Microseconds a second of a box that somebody works in.
-const CPU_IN_USE: u64 = 50_000;
+const CPU_IN_USE: u64 = 100_000;
 
 #[test]
 fn a_year_of_one_box() {
