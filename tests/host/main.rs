@@ -24,6 +24,7 @@ mod reboot;
 mod secrets;
 mod store;
 mod syncthing;
+mod syncthing_page;
 mod tailnet;
 mod units;
 mod whole;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         whole::TESTS,
         editor::TESTS,
         syncthing::TESTS,
+        syncthing_page::TESTS,
         lab::TESTS,
         kill::TESTS,
         reboot::TESTS,
