@@ -195,7 +195,7 @@ fn at_rest(world: &World) -> Outcome {
 fn zed(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &[])?;
     // How it ended is not asked: of some the word of that is lost, though tailscaled's log has the session as complete
-    // (docs/editor.md). What arrived is what counts.
+    // (docs/tailnet.md). What arrived is what counts.
     let said = |command: &mut Command| -> Result<String, Failed> {
         let output = command.stdin(Stdio::null()).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
