@@ -1,8 +1,8 @@
-// code-server on a socket that is there already (LISTEN_FD, of `on-connect`), in one process instead of two, and ended
-// when nobody has used it for a while: DEVBOX_EDITOR_IDLE, in seconds.
+// code-server behind `front.js`, in one process instead of two; ends when nobody has used it for a while:
+// DEVBOX_EDITOR_IDLE, in seconds.
 "use strict";
 const fs = require("fs");
-const net = require("net");
+const { serve } = require("./front");
 // Else VS Code's server takes itself for the main program and starts once more.
 process.env.CODE_SERVER_PARENT_PID = String(process.pid);
 const code = "/usr/lib/code-server/out/node/";
@@ -11,26 +11,12 @@ const { parse, setDefaults } = require(code + "cli");
 const { runCodeServer } = require(code + "main");
 const { paths } = require(code + "util");
 
-const socket = { fd: Number(process.env.LISTEN_FD) };
 const patience = 1000 * (Number(process.env.DEVBOX_EDITOR_IDLE) || 1800);
-// Neither is for what is run in here.
-delete process.env.LISTEN_FD;
+// Not for what is run in here.
 delete process.env.DEVBOX_EDITOR_IDLE;
 
 // Where the heartbeat goes from the first request on.
 fs.mkdirSync(paths.data, { recursive: true });
-
-// There is no password, so a page from elsewhere must not be let in by a name of its own that it made lead here. What
-// has no dot, or is an address, is no such name.
-function isOurs(host) {
-	const name = (host || "").toLowerCase().replace(/:\d+$/, "").replace(/^\[|\]$|\.$/g, "");
-	if (!name.includes(".") || net.isIP(name) || name.endsWith(".localhost")) return true;
-	try {
-		return name === fs.readFileSync("/run/devbox/tailnet-dns-name", "utf8").trim();
-	} catch {
-		return false;
-	}
-}
 
 // Whether a terminal is open: VS Code keeps one for three hours after its window is gone, and what runs in it.
 function hasTerminal() {
@@ -56,34 +42,10 @@ function hasTerminal() {
 const { listen } = app;
 app.listen = (server, options) =>
 	// Its other one is a socket in the home, by which `code-server FILE` in a terminal finds it.
-	options.socket ? listen(server, options) : new Promise((resolve, reject) => {
-		const { emit } = server;
-		server.emit = function (event, request, response) {
-			if (event !== "request" && event !== "upgrade") return emit.apply(this, arguments);
-			// It would answer before it knows any page: the connection that woke it is there already.
-			if (isOurs(request.headers.host)) return ready.then(() => emit.apply(this, arguments));
-			if (event === "request") response.writeHead(403);
-			return response.end(event === "request" ? "not a name of this box\n" : undefined);
-		};
-		let idle;
-		const watch = () => {
-			clearTimeout(idle);
-			idle = setTimeout(() => {
-				server.getConnections((error, count) => {
-					if (error || count > 0 || hasTerminal()) return watch();
-					console.log("nobody is here: ending until somebody asks again");
-					process.exit(0);
-				});
-			}, patience);
-		};
-		server.on("connection", (connection) => {
-			watch();
-			connection.on("close", watch);
-		});
-		server.once("error", reject);
-		server.listen(socket, resolve);
-		watch();
-	});
+	options.socket
+		? listen(server, options)
+		// It would answer before it knows any page: the connection that woke it is there already.
+		: serve(server, { patience, isBusy: hasTerminal, ready });
 
 const ready = setDefaults(parse(process.argv.slice(2))).then(runCodeServer);
 ready.catch((error) => {

@@ -159,6 +159,7 @@ pub(super) fn lines(spec: &BoxSpec, stands: &OnTailnet) -> String {
     lines.push_str(&format!("\n           http://{host}:8080 (code-server)\n           zed ssh://dev@{host}/home/dev"));
     if spec.with_syncthing {
         lines.push_str(&format!("\n           tcp://{host}:22000 (Syncthing, of /home/dev/sync)"));
+        lines.push_str(&format!("\n           http://{host}:8384 (its page)"));
     }
     lines
 }

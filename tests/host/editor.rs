@@ -25,7 +25,7 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 /// Long enough for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// alice's box on a tailnet, and her device, which have heard of each other.
 pub(super) fn reachable(world: &World, options: &[&str]) -> Result<(Tailnet, Device), Failed> {
@@ -40,7 +40,7 @@ pub(super) fn reachable(world: &World, options: &[&str]) -> Result<(Tailnet, Dev
 }
 
 /// The status and the text of a page.
-fn page(device: &Device, options: &[&str]) -> Result<(i32, String), Failed> {
+pub(super) fn page(device: &Device, options: &[&str]) -> Result<(i32, String), Failed> {
     let output = device.curl().args(["--location", "--write-out", "\n%{http_code}"]).args(options).output()?;
     let said = [output.stderr, output.stdout].concat();
     Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned()))
@@ -78,6 +78,8 @@ fn owners_alone(world: &World) -> Outcome {
     // A page of elsewhere's whose name was made to lead here; and the box's own name in full.
     let elsewhere = page(&alice, &["--header", "Host: abc.example.com:8080", "http://abc:8080/"])?;
     ensure(elsewhere.1.ends_with("\n403"), &format!("by another name: {elsewhere:?}"))?;
+    let elsewhere = page(&alice, &["--header", "Origin: http://example.com", "http://abc:8080/"])?;
+    ensure(elsewhere.1.ends_with("\n403"), &format!("for another's page: {elsewhere:?}"))?;
     ensure(page(&alice, &["http://abc.tailnet.test:8080/"])?.1.ends_with("\n200"), "by its full name")?;
 
     // It is listened for on the box's own loopback and nowhere else, and the host's is another.
@@ -193,7 +195,7 @@ fn at_rest(world: &World) -> Outcome {
 fn zed(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &[])?;
     // How it ended is not asked: of some the word of that is lost, though tailscaled's log has the session as complete
-    // (docs/editor.md). What arrived is what counts.
+    // (docs/tailnet.md). What arrived is what counts.
     let said = |command: &mut Command| -> Result<String, Failed> {
         let output = command.stdin(Stdio::null()).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -25,6 +25,7 @@ mod reboot;
 mod secrets;
 mod store;
 mod syncthing;
+mod syncthing_page;
 mod tailnet;
 mod units;
 mod whole;
@@ -41,7 +42,9 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(hosts::SIDE_BY_SIDE);
     let here = std::env::var_os("DEVBOX_LAB").is_some();
     let hosts = Arc::new(Hosts::default());
+    // Those that take longest first, so that both hosts have work to the end.
     let rooms = [
+        kill::TESTS,
         inputs::TESTS,
         commands::TESTS,
         units::TESTS,
@@ -62,8 +65,8 @@ fn main() -> ExitCode {
         editor::TESTS,
         syncthing::TESTS,
         life::TESTS,
+        syncthing_page::TESTS,
         lab::TESTS,
-        kill::TESTS,
         reboot::TESTS,
     ];
     let trials = rooms
