@@ -48,7 +48,7 @@ pub(super) fn whole(held: &Held) -> Result<&Entry, Failure> {
 
 /// What a start of the box is decided from; `ask`: whether the host must have room for it.
 pub(super) fn request<'a>(session: &Session, entry: &'a Entry, ask: bool) -> Result<StartRequest<'a>, Failure> {
-    let creating = matches!(entry.pending, Some(Pending::Create));
+    let creating = matches!(entry.pending, Some(Pending::Create { .. }));
     // Whether systemd has read the units that are in the folder now.
     let loaded = !creating && session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?;
     let sizes = entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));

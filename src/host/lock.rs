@@ -25,7 +25,7 @@ pub(super) struct BoxLock(#[allow(dead_code)] File);
 
 impl AccountLock {
     pub fn take(account: &Account, interrupts: &Interrupts) -> Result<Self, HostError> {
-        for folder in [account.boxes(), account.stage()] {
+        for folder in [account.boxes(), account.stage(), account.trash()] {
             files::private_folder(&folder)?;
         }
         take(&account.boxes(), "your boxes", PATIENCE, interrupts).map(Self)

@@ -36,4 +36,7 @@ pub use interrupt::Interrupts;
 pub use keeper::{Keeper, Left, tidy};
 pub use lock::AccountLock;
 pub use recover::{Recovered, recover};
-pub use registry::{Entry, Pending, StopMark, Trouble, entries, entry, names as box_names};
+pub use registry::{
+    Entry, Pending, StopMark, TrashMark, Trouble, entries, entry, names as box_names, trash_names, trashed_entries,
+    trashed_entry,
+};

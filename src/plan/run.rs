@@ -25,12 +25,12 @@ pub fn start(request: StartRequest<'_>) -> Plan {
         undo.insert(0, Step::MarkStopped);
     }
     let steps = run(request, unit.clone(), Step::Start { unit });
-    Plan { verb: Verb::Start, name: request.name.clone(), files: Vec::new(), steps, undo }
+    Plan { undo, ..Plan::new(Verb::Start, request.name, steps) }
 }
 
 pub fn stop(name: &BoxName) -> Plan {
     let steps = vec![Step::MarkStopped, Step::Stop { unit: names::service(name) }];
-    Plan { verb: Verb::Stop, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
+    Plan::new(Verb::Stop, name, steps)
 }
 
 /// A box that ran is left to systemd when this fails; one that its owner had stopped is stopped again.
@@ -38,7 +38,7 @@ pub fn restart(request: StartRequest<'_>) -> Plan {
     let unit = names::service(request.name);
     let undo = if request.marked { vec![Step::MarkStopped, Step::Stop { unit: unit.clone() }] } else { Vec::new() };
     let steps = run(request, unit.clone(), Step::Restart { unit });
-    Plan { verb: Verb::Restart, name: request.name.clone(), files: Vec::new(), steps, undo }
+    Plan { undo, ..Plan::new(Verb::Restart, request.name, steps) }
 }
 
 /// The last step of a create that was cut short right before it.
@@ -46,7 +46,7 @@ pub fn restart(request: StartRequest<'_>) -> Plan {
 pub fn settle(name: &BoxName, reserve: Option<(Cpu, Memory)>) -> Plan {
     let reserved = reserve.map(|(cpu, memory)| [Step::Reserve { cpu, memory, start: false }, Step::Commit]);
     let steps = reserved.into_iter().flatten().chain([Step::Settle]).collect();
-    Plan { verb: Verb::Create, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
+    Plan::new(Verb::Create, name, steps)
 }
 
 fn run(request: StartRequest<'_>, unit: String, last: Step) -> Vec<Step> {

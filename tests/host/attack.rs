@@ -73,7 +73,7 @@ fn identity(world: &World) -> Outcome {
     let bob = |argv: &[&str]| world.run("bob", &[&spoofed, argv].concat());
     bob(&["devbox-ctl", "list", "--all"]).expect(11)?;
     bob(&["devbox-ctl", "admin", "audit"]).expect(11)?;
-    bob(&["devbox-ctl", "destroy", "--yes", "precious"]).expect(10)?;
+    bob(&["devbox-ctl", "destroy", "--now", "--yes", "precious"]).expect(10)?;
     bob(&call("Release", &["s", "precious"])).expect(1)?;
     // A name that looks like root's, and one more connection.
     let argv0 = "exec -a '/usr/bin/sudo devbox-ctl' devbox-ctl list --all";
@@ -331,8 +331,8 @@ fn full_disk(world: &World) -> Outcome {
         world.ok("root", &["rm", "/var/lib/devboxd/filler"])?;
         ensure(held(world, "bob")? == before, "as many as were admitted")?;
         world.ctl(&["create", "more", "--no-start"]).expect(0)?;
-        world.ctl(&["destroy", "--yes", "more"]).expect(0)?;
-        world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+        world.ctl(&["destroy", "--now", "--yes", "more"]).expect(0)?;
+        world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0).map(drop)
     })();
     world.ok("root", &["sh", "-c", "systemctl stop devboxd; umount /var/lib/devboxd"])?;
     checked
@@ -358,7 +358,7 @@ fn links(world: &World) -> Outcome {
     let trap = "cd .config/containers && mv systemd/devbox/trap real && ln -s /srv/precious systemd/devbox/trap && \
                 rm -rf devbox-stage && ln -s /srv/precious devbox-stage && ln -s /etc/passwd systemd/devbox/passwd";
     world.ok("bob", &["sh", "-c", trap])?;
-    for verb in [&["stop"][..], &["start"], &["destroy", "--yes"]] {
+    for verb in [&["stop"][..], &["start"], &["destroy", "--now", "--yes"]] {
         let ran = world.run("root", &[&["devbox-ctl", "admin"], verb, &["bob/trap"]].concat());
         ensure(ran.code != 0, &format!("{ran:?}"))?;
     }

@@ -62,7 +62,7 @@ fn limits(world: &World) -> Outcome {
     // Nobody learns from a refusal what others have; an administrator does.
     ensure(!ran.out.contains("one") && !ran.out.contains("alice"), &ran.out)?;
     ensure(!world.path("/home/carol/.config/containers/systemd/devbox/carols").exists(), "nothing was made")?;
-    world.ctl(&["destroy", "--yes", "two"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "two"]).expect(0)?;
     world.run("carol", &["devbox-ctl", "create", "carols", "--no-start"]).expect(0)?;
     let all = world.run("root", &["devbox-ctl", "list", "--all"]).expect(0)?;
     for line in ["alice  one", "bob    bobs", "carol  carols"] {
@@ -79,7 +79,7 @@ fn names(world: &World) -> Outcome {
     ran.says("the name shared is taken on this host")?;
     ensure(!ran.err.contains("alice"), "whose it is, is not told")?;
     // It is free once it is given back.
-    world.ctl(&["destroy", "--yes", "shared"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "shared"]).expect(0)?;
     world.run("bob", &["devbox-ctl", "create", "shared", "--no-start"]).expect(0)?;
     // A create of a name that was reserved and never used is no quarrel with oneself.
     world.ok("alice", &call("Reserve", &["sutb", "mine", "1000", "1073741824", "false"]))?;
@@ -113,7 +113,7 @@ fn failing(world: &World) -> Outcome {
     let made = world.ctl(&["create", "abc"]);
     let listed = world.ctl(&["list"]);
     let stopped = world.ctl(&["stop", "before"]);
-    let destroyed = world.ctl(&["destroy", "--yes", "before"]);
+    let destroyed = world.ctl(&["destroy", "--now", "--yes", "before"]);
     world.ok("root", &["chmod", "755", "/usr/libexec/devbox/devboxd"])?;
     made.expect(7)?.says("the broker of this host does not answer")?;
     ensure(!world.folder("abc").exists(), "nothing was made")?;
@@ -123,7 +123,7 @@ fn failing(world: &World) -> Outcome {
     destroyed.expect(7)?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     ensure(held(world, "alice")? == 1, "the name came back")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
@@ -190,7 +190,7 @@ fn audit(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(2)?;
     world.ctl(&["create", "dry", "--memory", "17G", "--dry-run"]).expect(1)?;
     world.run("bob", &call("Reserve", &["sutb", "\u{1b}[31mred", "1000", "1", "false"])).expect(1)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     let trail = world.run("root", &["devbox-ctl", "admin", "audit", "--json"]).expect(0)?.json()?;
     let lines: Vec<String> = trail
         .as_array()
@@ -278,7 +278,7 @@ fn acts(world: &World) -> Outcome {
     // As the owner: what the owner cannot touch, it cannot either.
     world.ok("root", &["sh", "-c", "mkdir -p /srv/precious && touch /srv/precious/kept"])?;
     world.ok("alice", &["ln", "-s", "/srv/precious", ".config/containers/systemd/devbox/link"])?;
-    let linked = world.run("root", &["devbox-ctl", "admin", "destroy", "--yes", "alice/link"]);
+    let linked = world.run("root", &["devbox-ctl", "admin", "destroy", "--now", "--yes", "alice/link"]);
     world.ok("alice", &["rm", ".config/containers/systemd/devbox/link"])?;
     linked.expect(10)?;
     world.ok("root", &["test", "-e", "/srv/precious/kept"])?;

@@ -181,7 +181,7 @@ fn ssh_config(world: &World) -> Outcome {
     // A box made later is there at once, a destroyed one is gone.
     world.ctl(&["create", "later"]).expect(0)?;
     world.ok("alice", &["ssh", "later", "true"])?;
-    world.ctl(&["destroy", "--yes", "later"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "later"]).expect(0)?;
     let ours = std::fs::read_to_string(world.path("/home/alice/.local/share/devbox/ssh/config"))?;
     ensure(ours.contains("Host abc\n") && !ours.contains("later"), &ours)?;
     // A file that may not be written is left, with the line to write.
@@ -206,7 +206,7 @@ fn logs(world: &World) -> Outcome {
 
 fn destroy_asks(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    world.ctl(&["destroy", "abc"]).expect(1)?.says("`devbox-ctl destroy --yes abc`")?;
+    world.ctl(&["destroy", "abc"]).expect(1)?.says("`devbox-ctl destroy --now --yes abc`")?;
     // On a terminal it asks; anything but yes leaves the box.
     let typed = |answer: &str| {
         let script = format!("printf '{answer}\\n' | script -qec 'devbox-ctl destroy abc' /dev/null");
@@ -221,16 +221,16 @@ fn destroy_asks(world: &World) -> Outcome {
 fn keep_volume(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "echo mine > kept; rm .bashrc"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
+    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
     world.ctl(&["create", "abc"]).expect(0)?;
     ensure(world.ctl(&["exec", "abc", "--", "cat", "kept"]).expect(0)?.out == "mine\n", "the data")?;
     world.ctl(&["exec", "abc", "--", "test", "!", "-e", ".bashrc"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
 fn no_such_box(world: &World) -> Outcome {
-    for verb in [&["status"][..], &["start"], &["stop"], &["restart"], &["destroy", "--yes"], &["logs"]] {
+    for verb in [&["status"][..], &["start"], &["stop"], &["restart"], &["destroy", "--now", "--yes"], &["logs"]] {
         world.ctl(&[verb, &["nobody"]].concat()).expect(10)?.says("you have no box called nobody")?;
     }
     world.ctl(&["exec", "nobody", "--", "true"]).expect(125)?;

@@ -84,7 +84,7 @@ fn finds_its_way(world: &World) -> Outcome {
         _ => return Err(format!("{again:#?}").into()),
     }
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
@@ -92,7 +92,7 @@ fn create_killed(world: &World) -> Outcome {
     walk(world, "KILL", &["create", "abc"], 25, |met, ran| {
         if !met {
             ran.expect(0)?;
-            world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+            world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
             return world.expect_clean();
         }
         finds_its_way(world)
@@ -106,7 +106,7 @@ fn create_interrupted(world: &World) -> Outcome {
         130 | -1 => world.expect_clean(),
         0 => {
             world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-            world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+            world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0).map(drop)
         }
         _ => Err(format!("{ran:#?}").into()),
     })
@@ -114,10 +114,10 @@ fn create_interrupted(world: &World) -> Outcome {
 
 fn destroy_killed(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    walk(world, "KILL", &["destroy", "--yes", "abc"], 15, |met, ran| {
+    walk(world, "KILL", &["destroy", "--now", "--yes", "abc"], 15, |met, ran| {
         world.ctl(&["list", "--json"]).expect(0)?;
         if met {
-            let next = world.ctl(&["destroy", "--yes", "abc"]);
+            let next = world.ctl(&["destroy", "--now", "--yes", "abc"]);
             ensure(matches!(next.code, 0 | 10), &format!("{next:#?}"))?;
             world.ctl(&["stop", "abc"]).expect(10)?;
         } else {

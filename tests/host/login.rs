@@ -55,7 +55,7 @@ fn whole_life(world: &World) -> Outcome {
     world.ok("alice", &["podman", "exec", "devbox-abc", "pgrep", "-x", "sleep"])?;
     drop(shell);
 
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }
 
@@ -96,7 +96,7 @@ fn away(world: &World) -> Outcome {
     ensure(status["tailnet"] == "on", &status.to_string())?;
     // With nobody to ask its device stays, and goes when there is somebody.
     tailnet.stop().map_err(text)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
     tailnet.start().map_err(text)?;
     ensure(tailnet.node("abc").map_err(text)?.is_some(), "it is there still")?;
     world.ok("root", &["systemctl", "start", "devbox-tidy"])?;

@@ -236,7 +236,7 @@ impl World {
         self.remove_broker();
         for user in ["bob", "carol"] {
             for name in self.listing(&format!("/home/{user}/.config/containers/systemd/devbox")) {
-                self.run(user, &["devbox-ctl", "destroy", "--yes", &name]);
+                self.run(user, &["devbox-ctl", "destroy", "--now", "--yes", &name]);
             }
         }
         let _ = fs::remove_dir_all(self.path("/etc/devbox"));
@@ -246,7 +246,7 @@ impl World {
             return;
         }
         for name in self.listing("/home/alice/.config/containers/systemd/devbox") {
-            self.ctl(&["destroy", "--yes", &name]);
+            self.ctl(&["destroy", "--now", "--yes", &name]);
         }
         let script = "systemctl --user stop 'devbox-*'; podman rm -fa -t 0; podman volume rm -fa; rm -rf .config/containers; \
                       systemctl --user daemon-reload; systemctl --user reset-failed";
