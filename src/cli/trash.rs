@@ -88,7 +88,7 @@ pub(super) fn by(who: Option<TrashedBy>) -> &'static str {
         Some(TrashedBy::Owner) => "by you",
         Some(TrashedBy::Timer) => "by the timer",
         Some(TrashedBy::Administrator) => "by an administrator",
-        None => "by nobody knows whom",
+        None => "by whom is not known",
     }
 }
 

@@ -157,9 +157,8 @@ impl Host {
             }
             if let Err(cause) = done {
                 // Until it is published there is nothing to take back.
-                let refused_at_once =
-                    plan.steps[..at].iter().all(Step::is_mark) && matches!(cause, HostError::Refused(_));
-                if refused_at_once {
+                let only_marked = plan.steps[..at].iter().all(Step::is_mark);
+                if only_marked && matches!(cause, HostError::Refused(_) | HostError::Interrupted) {
                     let _deaf = self.interrupts.ignore();
                     let back = plan.refused.iter().try_for_each(|step| self.step(&mut place, &plan.name, step));
                     let undo_failed = back.err().map(Box::new);

@@ -162,7 +162,7 @@ pub struct Plan {
     /// Done in this order when a step fails or is interrupted, from the whole list whatever step it was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undo: Vec<Step>,
-    /// Done in its place when the broker says no and nothing but marks was made before.
+    /// Done in its place when nothing but marks was made before the broker said no, or its caller Ctrl-C.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Step>,
 }

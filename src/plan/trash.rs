@@ -53,11 +53,16 @@ pub fn restore(request: RestoreRequest<'_>) -> Plan {
         steps.extend([Step::ResetFailed { unit: unit.clone() }, Step::Start { unit }]);
     } else {
         // Before it is a box again, so that no reboot starts it.
-        steps.extend([Step::MarkStopped, Step::FromTrash, Step::Reload]);
+        steps.extend((!marked).then_some(Step::MarkStopped));
+        steps.extend([Step::FromTrash, Step::Reload]);
     }
     steps.push(Step::Settle);
-    let undo = [if marked { Step::MarkStopped } else { Step::UnmarkStopped }].into_iter();
-    let undo = undo.chain(into(name, ask.is_some())).collect();
+    let mark = match (start, marked) {
+        (true, true) => Some(Step::MarkStopped),
+        (false, false) => Some(Step::UnmarkStopped),
+        _ => None,
+    };
+    let undo = mark.into_iter().chain(into(name, ask.is_some())).collect();
     Plan { place: Place::Trash, undo, refused: vec![Step::Settle], ..Plan::new(Verb::Restore, name, steps) }
 }
 

@@ -206,15 +206,23 @@ fn logs(world: &World) -> Outcome {
 
 fn destroy_asks(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    world.ctl(&["destroy", "abc"]).expect(1)?.says("`devbox-ctl destroy --now --yes abc`")?;
-    // On a terminal it asks; anything but yes leaves the box.
-    let typed = |answer: &str| {
-        let script = format!("printf '{answer}\\n' | script -qec 'devbox-ctl destroy abc' /dev/null");
+    world.ctl(&["destroy", "abc"]).expect(1)?.says("`devbox-ctl destroy --yes abc`")?;
+    world.ctl(&["destroy", "--now", "abc"]).expect(1)?.says("`devbox-ctl destroy --now --yes abc`")?;
+    // On a terminal it asks, and says what will be; anything but yes leaves the box.
+    let typed = |answer: &str, command: &str| {
+        let script = format!("printf '{answer}\\n' | script -qec 'devbox-ctl {command}' /dev/null");
         world.run("alice", &["sh", "-c", &script])
     };
-    typed("n").expect(130)?.says("Its data in /home/dev is deleted for good")?;
+    typed("n", "destroy abc").expect(130)?.says("It goes to the trash, and can be restored until 2")?;
+    typed("n", "destroy --now abc").expect(130)?.says("Its data in /home/dev is deleted with it")?;
+    typed("n", "destroy --keep-volume abc").expect(130)?.says("for good? Its data is kept")?;
     ensure(state(world, "abc")? == "running", "still there")?;
-    typed("y").expect(0)?;
+    typed("y", "destroy abc").expect(0)?.says("abc is in the trash until 2")?;
+    ensure(state(world, "abc")? == "trashed", "in the trash")?;
+    world.ctl(&["trash", "--empty"]).expect(1)?.says("`devbox-ctl trash --empty --yes`")?;
+    typed("n", "trash --empty").expect(130)?.says("Delete abc and all their data for good?")?;
+    ensure(state(world, "abc")? == "trashed", "still there")?;
+    typed("y", "trash --empty abc").expect(0)?.says("abc is deleted")?;
     world.expect_clean()
 }
 

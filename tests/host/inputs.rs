@@ -147,6 +147,8 @@ fn usage(world: &World) -> Result<(), Failed> {
         "stop",
         "restart",
         "destroy",
+        "restore",
+        "trash",
         "logs",
         "exec",
         "ssh",

@@ -25,6 +25,7 @@ mod secrets;
 mod store;
 mod syncthing;
 mod tailnet;
+mod trash;
 mod units;
 mod whole;
 mod world;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         editor::TESTS,
         syncthing::TESTS,
         lab::TESTS,
+        trash::TESTS,
         kill::TESTS,
         reboot::TESTS,
     ];
