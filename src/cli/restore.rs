@@ -45,7 +45,10 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     };
     let admission = session.host.admission(&name)?;
     let plan = decide(&session, &spec, args, held.entry.stopped.is_some())?;
-    session.apply(&plan, (held, admission).into())?;
+    session.apply(&plan, (held, admission).into()).map_err(|failure| {
+        let is_there = host::trashed_entry(&session.host.account, &name).is_some();
+        if is_there { failure.fact(format!("{name} stays in the trash")) } else { failure }
+    })?;
     ssh_config::refresh(&session.host);
     let stands = if args.no_start { None } else { tailnet::settle(&session.host, &name, spec.tailnet, out)? };
     show(&session, &spec, begun, args.no_start, stands.as_ref())?;

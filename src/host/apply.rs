@@ -164,7 +164,9 @@ impl Host {
                     let undo_failed = back.err().map(Box::new);
                     return Err(Applied { cause: Box::new(cause), undo_failed, undone: false });
                 }
-                if lock.is_none() || plan.undo.is_empty() {
+                // Whether the broker has done it is not known: the marks stay, and the next command asks again.
+                let unknown = only_marked && matches!(cause, HostError::Broker(_));
+                if lock.is_none() || plan.undo.is_empty() || unknown {
                     // But for the name. One that is not given back is free again when the reservation ends.
                     if lock.is_none() && plan.steps[..at].iter().any(|s| matches!(s, Step::Reserve { .. })) {
                         let _ = self.step(&mut place, &plan.name, &Step::Release);

@@ -5,6 +5,7 @@
 mod account;
 mod apply;
 mod broker;
+mod disk;
 mod error;
 mod etc;
 mod files;

@@ -26,6 +26,8 @@ mod store;
 mod syncthing;
 mod tailnet;
 mod trash;
+mod trash_broker;
+mod trash_kill;
 mod units;
 mod whole;
 mod world;
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
         syncthing::TESTS,
         lab::TESTS,
         trash::TESTS,
+        trash_broker::TESTS,
+        trash_kill::TESTS,
         kill::TESTS,
         reboot::TESTS,
     ];

@@ -11,6 +11,7 @@ use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("own_tailnet::from_create_to_destroy", whole_life),
+    ("own_tailnet::back_from_the_trash", back),
     ("own_tailnet::a_provider_that_is_away", away),
     ("own_tailnet::anothers_key", anothers),
     ("own_tailnet::what_is_not_set_up_right", wrong),
@@ -108,6 +109,27 @@ fn whole_life(world: &World) -> Outcome {
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")?;
     ensure(!pages(world)?.contains("abc"), "nothing is known of it")?;
     ensure(world.path(CREDENTIAL).exists(), "the owner's own is where it was")
+}
+
+fn back(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
+    let first = node(&tailnet, "abc")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "its device is gone")?;
+    ensure(!pages(world)?.contains("abc"), "nothing is known of it")?;
+    let given = world.ok("alice", &["perl", "-e", &as_box_abc(SOCKET), "tailnet-key"])?;
+    ensure(given == "0", &format!("one in the trash was given {given} bytes"))?;
+    world.ctl(&["restore", "abc"]).expect(0)?.says("tailnet  ssh dev@abc (")?;
+    let again = node(&tailnet, "abc")?;
+    ensure(again["id"] != first["id"] && again["tags"] == first["tags"], &format!("{again} after {first}"))?;
+    ensure(keys(&tailnet)? == 2 && tailnet.nodes().map_err(text)?.len() == 1, "one device, on a key of its own")?;
+    is_on(world, "abc")?;
+    nothing_found_but(world, CREDENTIAL, "after restore")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["trash", "--empty", "--yes"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }
 
 fn away(world: &World) -> Outcome {

@@ -3,39 +3,27 @@
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::broker::{call, held, next_second};
 use super::faults::{MUTE, image};
-use super::kill::walk;
-use super::world::{Outcome, Ran, Tests, World, ensure};
+use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("trash::what_comes_back_is_the_same_box", same_box),
     ("trash::what_is_in_it_and_until_when", listed),
     ("trash::limits_without_a_broker", limits),
-    ("trash::limits_of_the_broker", brokers_limits),
-    ("trash::two_people", two_people),
-    ("trash::what_nobody_told_the_broker", untold),
-    ("trash::a_broker_that_fails", failing),
     ("trash::a_restore_that_fails_is_put_back", put_back),
     ("trash::a_broken_box", broken),
     ("trash::folders_moved_by_hand", by_hand),
     ("trash::a_full_disk", full_disk),
     ("trash::many_at_once", many),
-    ("trash::destroy_killed_at_every_step", destroy_killed),
-    ("trash::restore_killed_at_every_step", restore_killed),
-    ("trash::deletion_killed_at_every_step", deletion_killed),
-    ("trash::emptying_killed_at_every_step", emptying_killed),
-    ("trash::destroy_interrupted_at_every_step", destroy_interrupted),
-    ("trash::restore_interrupted_at_every_step", restore_interrupted),
     ("trash::a_reboot_starts_nothing_of_it", reboot),
 ];
 
-fn status(world: &World, name: &str) -> Result<Value, Failed> {
+pub(crate) fn status(world: &World, name: &str) -> Result<Value, Failed> {
     world.ctl(&["status", name, "--json"]).expect(0)?.json()
 }
 
 /// Its state, or `none` where nobody knows it.
-fn state(world: &World, name: &str) -> Result<String, Failed> {
+pub(crate) fn state(world: &World, name: &str) -> Result<String, Failed> {
     let ran = world.ctl(&["status", name, "--json"]);
     if ran.code == 10 {
         Ok("none".to_owned())
@@ -45,7 +33,7 @@ fn state(world: &World, name: &str) -> Result<String, Failed> {
 }
 
 /// Nothing of it runs, systemd knows nothing of it, and no operation is left open.
-fn is_at_rest(world: &World, name: &str) -> Outcome {
+pub(crate) fn is_at_rest(world: &World, name: &str) -> Outcome {
     ensure(state(world, name)? == "trashed", &format!("{name} is {}", state(world, name)?))?;
     let units = ["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", &format!("devbox-{name}*")];
     let known = world.ok("alice", &units)?;
@@ -60,7 +48,7 @@ fn is_at_rest(world: &World, name: &str) -> Outcome {
 }
 
 /// It is a box as any other.
-fn is_settled(world: &World, name: &str) -> Outcome {
+pub(crate) fn is_settled(world: &World, name: &str) -> Outcome {
     let (folder, trashed) = (world.folder(name), world.trashed(name));
     ensure(folder.exists() && !trashed.exists(), "it is a box alone")?;
     for mark in ["trashed", "trashing", "creating", "destroying"] {
@@ -69,11 +57,11 @@ fn is_settled(world: &World, name: &str) -> Outcome {
     Ok(())
 }
 
-fn has_its_data(world: &World) -> Outcome {
+pub(crate) fn has_its_data(world: &World) -> Outcome {
     ensure(world.ctl(&["exec", "abc", "--", "cat", "kept"]).expect(0)?.out == "mine\n", "its data")
 }
 
-fn make(world: &World) -> Outcome {
+pub(crate) fn make(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "echo mine > kept"]).expect(0).map(drop)
 }
@@ -128,7 +116,7 @@ fn same_box(world: &World) -> Outcome {
     ensure(said == "hello $USER\nshown\n", &said)?;
     let shown =
         world.ok("alice", &["systemctl", "--user", "show", "-p", "MemoryMax,CPUQuotaPerSecUSec", "devbox-abc"])?;
-    ensure(shown.contains("MemoryMax=536870912") && shown.contains("CPUQuotaPerSecUSec=1.5s"), &shown)?;
+    ensure(shown.contains("MemoryMax=536870912") && shown.contains("CPUQuotaPerSecUSec=1.5"), &shown)?;
     let now =
         world.ok("alice", &["sh", "-c", "cd .config/containers/systemd/devbox/abc && sha256sum box.* devbox-*"])?;
     ensure(now == files, "the same units and settings")?;
@@ -237,137 +225,6 @@ fn limits(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[users.alice]\nallowed = false\n");
     world.ctl(&["restore", "one"]).expect(11)?;
     is_at_rest(world, "one")
-}
-
-fn brokers_limits(world: &World) -> Outcome {
-    world.install_broker("[defaults]\nmax_boxes = 2\n[host]\nmax_boxes = 3\n")?;
-    let create = |user: &str, name: &str| world.run(user, &["devbox-ctl", "create", name, "--no-start"]);
-    for name in ["one", "two"] {
-        create("alice", name).expect(0)?;
-        world.ctl(&["destroy", "--yes", name]).expect(0)?;
-    }
-    create("alice", "three").expect(0)?;
-    let full = world.ctl(&["destroy", "--yes", "three"]).expect(3)?;
-    full.says("you have 2 boxes in the trash, and 2 is your limit there too")?;
-    full.says("in the trash: one, two")?;
-    is_settled(world, "three")?;
-    let limits = world.run("root", &["devbox-ctl", "admin", "limits", "--json"]).expect(0)?.json()?;
-    ensure(limits[0]["boxes"] == 1 && limits[0]["trashed"] == 2, &limits.to_string())?;
-    ensure(limits[0]["cpu_millis"] == 2000, "what is in the trash is promised nothing")?;
-    let all = world.run("root", &["devbox-ctl", "list", "--all"]).expect(0)?;
-    ensure(!all.out.contains("one"), &all.out)?;
-    // The host is full.
-    create("bob", "bobs").expect(0)?;
-    create("bob", "bobs-too").expect(0)?;
-    world.ctl(&["restore", "one"]).expect(4)?.says("this host has 3 boxes, and 3 is its limit")?;
-    is_at_rest(world, "one")?;
-    world.run("bob", &["devbox-ctl", "destroy", "--yes", "bobs-too"]).expect(0)?;
-    world.ctl(&["restore", "one"]).expect(0)?;
-    is_settled(world, "one")?;
-    // Its owner is.
-    world.ctl(&["restore", "two"]).expect(3)?.says("2 is your limit")?;
-    world.ctl(&["destroy", "--now", "--yes", "one"]).expect(0)?;
-    // And there is no room now.
-    world.write("/etc/devbox/users.toml", "[defaults]\nmax_memory = \"4096G\"\n");
-    create("alice", "unused").expect(0)?;
-    world.ctl(&["create", "huge", "--memory", "4000G", "--no-start"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "huge"]).expect(0)?;
-    world.ctl(&["restore", "huge"]).expect(5)?;
-    is_at_rest(world, "huge")?;
-    world.ctl(&["restore", "huge", "--no-start"]).expect(0)?;
-    let trail = world.run("root", &["devbox-ctl", "admin", "audit", "--owner", "alice"]).expect(0)?;
-    for line in
-        ["trash    alice/three  OwnerLimit", "restore  alice/one    HostLimit", "restore  alice/huge   NoResources"]
-    {
-        trail.says(line)?;
-    }
-    Ok(())
-}
-
-fn two_people(world: &World) -> Outcome {
-    world.install_broker("")?;
-    make(world)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-    let bob = |arguments: &[&str]| world.run("bob", &[&["devbox-ctl"], arguments].concat());
-    bob(&["create", "abc"]).expect(2)?.says("the name abc is taken on this host")?;
-    for verb in [&["restore", "abc"][..], &["status", "abc"], &["destroy", "--now", "--yes", "abc"]] {
-        let refused = bob(verb).expect(10)?;
-        ensure(!refused.err.contains("trash already") && !refused.err.contains("alice"), &refused.err)?;
-    }
-    // Without devbox-ctl he gets no further.
-    world.run("bob", &call("Trash", &["s", "abc"])).expect(1)?.says("you hold no name abc here")?;
-    world.run("bob", &call("Release", &["s", "abc"])).expect(1)?;
-    let restore = call("Restore", &["sutb", "abc", "1000", "1073741824", "false"]);
-    world.run("bob", &restore).expect(1)?.says("taken on this host")?;
-    // And alice's own call does not make a box of it that is not counted.
-    world.run("alice", &call("Commit", &["s", "abc"])).expect(1)?;
-    world.run("alice", &call("Start", &["st", "abc", "1"])).expect(1)?.says("is in the trash")?;
-    world.ctl(&["restore", "abc"]).expect(0)?;
-    has_its_data(world)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-    world.ctl(&["trash", "--empty", "--yes"]).expect(0)?;
-    bob(&["create", "abc", "--no-start"]).expect(0).map(drop)
-}
-
-fn untold(world: &World) -> Outcome {
-    let reconcile = || world.run("root", &["devbox-ctl", "admin", "reconcile", "--fix"]).expect(0);
-    let told = || {
-        next_second(world)?;
-        world.ctl(&["report"]).expect(0).map(drop)
-    };
-    // Into the trash while there was no broker.
-    world.ctl(&["create", "early", "--no-start"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "early"]).expect(0)?;
-    world.install_broker("")?;
-    told()?;
-    reconcile()?.says("is in its owner's trash and is not in the ledger")?;
-    reconcile()?.says("the ledger and the host agree")?;
-    world.run("bob", &["devbox-ctl", "create", "early"]).expect(2)?;
-    ensure(held(world, "alice")? == 1, "it is held")?;
-    told()?;
-    reconcile()?.says("the ledger and the host agree")?;
-    world.ctl(&["restore", "early", "--no-start"]).expect(0)?;
-    // One that the ledger never knew is restored all the same, as a new one is.
-    world.ok("alice", &call("Release", &["s", "early"]))?;
-    world.ctl(&["destroy", "--yes", "early"]).expect(0)?;
-    world.ok("alice", &call("Release", &["s", "early"]))?;
-    world.ctl(&["restore", "early", "--no-start"]).expect(0)?;
-    ensure(held(world, "alice")? == 1, "it is held again")?;
-    // Moved by hand, and said by the timer.
-    world.ok("alice", &["sh", "-c", "cd .config/containers && mv systemd/devbox/early devbox-trash/"])?;
-    told()?;
-    reconcile()?.says("its owner has it in the trash")?;
-    world.ok("alice", &["sh", "-c", "cd .config/containers && mv devbox-trash/early systemd/devbox/"])?;
-    world.ctl(&["start", "early"]).expect(2)?.says("in the trash, as this host's broker has it")?;
-    told()?;
-    reconcile()?.says("is in the trash in the ledger")?;
-    world.ctl(&["start", "early"]).expect(0).map(drop)
-}
-
-/// What cannot be told the broker is not done by halves: the next command goes on.
-fn failing(world: &World) -> Outcome {
-    world.install_broker("")?;
-    make(world)?;
-    let broken = |mode: &str| {
-        world.ok("root", &["sh", "-c", &format!("systemctl stop devboxd; chmod {mode} /usr/libexec/devbox/devboxd")])
-    };
-    broken("0")?;
-    let destroyed = world.ctl(&["destroy", "--yes", "abc"]);
-    let status = state(world, "abc");
-    broken("755")?;
-    let destroyed = destroyed.expect(7)?;
-    destroyed.says("the broker of this host does not answer")?;
-    destroyed.says("half destroyed")?;
-    ensure(status? == "destroying", "it is said")?;
-    world.ctl(&["stop", "nobody"]).expect(10)?.says("abc is in the trash")?;
-    is_at_rest(world, "abc")?;
-    broken("0")?;
-    let restored = world.ctl(&["restore", "abc"]);
-    broken("755")?;
-    restored.expect(7)?.says("the broker of this host does not answer")?;
-    world.ctl(&["restore", "abc"]).expect(0)?;
-    has_its_data(world)?;
-    is_settled(world, "abc")
 }
 
 fn put_back(world: &World) -> Outcome {
@@ -504,121 +361,6 @@ fn many(world: &World) -> Outcome {
         ensure(matches!(ran.code, 0 | 10), &format!("{ran:#?}"))?;
     }
     ensure(world.ctl(&["trash", "--json"]).expect(0)?.json()? == serde_json::json!([]), "all is gone")
-}
-
-/// After whatever came of it: the next command that changes something, whatever it is, finds its way.
-fn next_command(world: &World) -> Outcome {
-    world.ctl(&["list", "--json"]).expect(0)?;
-    world.ctl(&["trash", "--json"]).expect(0)?;
-    let next = world.ctl(&["stop", "nobody"]).expect(10)?;
-    ensure(!next.err.contains("still fails"), &next.err)
-}
-
-fn destroy_killed(world: &World) -> Outcome {
-    make(world)?;
-    walk(world, "KILL", &["destroy", "--yes", "abc"], 15, |met, ran| {
-        if !met {
-            ran.expect(0)?;
-        }
-        next_command(world)?;
-        match state(world, "abc")?.as_str() {
-            "trashed" => {
-                is_at_rest(world, "abc")?;
-                world.ctl(&["restore", "abc"]).expect(0)?;
-            }
-            "running" => ensure(met, "it came through")?,
-            other => return Err(format!("it is {other}").into()),
-        }
-        ensure(!world.folder("abc").join("trashing").exists(), "no mark is left")?;
-        has_its_data(world)
-    })
-}
-
-fn restore_killed(world: &World) -> Outcome {
-    make(world)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-    walk(world, "KILL", &["restore", "abc"], 15, |met, ran| {
-        if !met {
-            ran.expect(0)?;
-        }
-        next_command(world)?;
-        if state(world, "abc")? == "trashed" {
-            ensure(met, "it came through")?;
-            is_at_rest(world, "abc")?;
-            world.ctl(&["restore", "abc"]).expect(0)?;
-        } else {
-            let start = world.ctl(&["start", "abc"]);
-            ensure(matches!(start.code, 0 | 12), &format!("{start:#?}"))?;
-        }
-        // Systemd may have been starting it: what is running now is through.
-        world.ctl(&["stop", "nobody"]).expect(10)?;
-        is_settled(world, "abc")?;
-        has_its_data(world)?;
-        world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-        is_at_rest(world, "abc")
-    })
-}
-
-fn deleted(world: &World, met: bool, ran: Ran) -> Outcome {
-    if !met {
-        ran.expect(0)?;
-    }
-    next_command(world)?;
-    let next = world.ctl(&["destroy", "--now", "--yes", "abc"]);
-    ensure(matches!(next.code, 0 | 10), &format!("{next:#?}"))?;
-    world.expect_clean()?;
-    world.ctl(&["create", "abc"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
-}
-
-fn deletion_killed(world: &World) -> Outcome {
-    make(world)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-    walk(world, "KILL", &["destroy", "--now", "--yes", "abc"], 15, |met, ran| deleted(world, met, ran))
-}
-
-fn emptying_killed(world: &World) -> Outcome {
-    make(world)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-    walk(world, "KILL", &["trash", "--empty", "--yes"], 15, |met, ran| deleted(world, met, ran))
-}
-
-fn destroy_interrupted(world: &World) -> Outcome {
-    make(world)?;
-    walk(world, "INT", &["destroy", "--yes", "abc"], 15, |_, ran| {
-        match (ran.code, state(world, "abc")?.as_str()) {
-            // As before, without another command's help. Before the signal is caught it ends the process like any other.
-            (130 | -1, "running") => is_settled(world, "abc")?,
-            // Once it has begun it is gone through with.
-            (0 | 130, "trashed") => {
-                is_at_rest(world, "abc")?;
-                world.ctl(&["restore", "abc"]).expect(0)?;
-            }
-            other => return Err(format!("{other:?}: {ran:#?}").into()),
-        }
-        has_its_data(world)
-    })
-}
-
-fn restore_interrupted(world: &World) -> Outcome {
-    make(world)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-    let mark = || std::fs::read_to_string(world.trashed("abc").join("trashed"));
-    let before = std::cell::RefCell::new(mark()?);
-    walk(world, "INT", &["restore", "abc"], 15, |_, ran| {
-        match (ran.code, state(world, "abc")?.as_str()) {
-            (130 | -1, "trashed") => {
-                ensure(mark()? == *before.borrow(), "as it was")?;
-                return is_at_rest(world, "abc");
-            }
-            (0 | 130, "running") => is_settled(world, "abc")?,
-            other => return Err(format!("{other:?}: {ran:#?}").into()),
-        }
-        has_its_data(world)?;
-        world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-        *before.borrow_mut() = mark()?;
-        Ok(())
-    })
 }
 
 fn reboot(world: &World) -> Outcome {
