@@ -60,7 +60,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Err(failure) => match trashed_entry(&session.host.account, &name) {
             Some(entry) if args.at_once() || is_being_deleted(&entry) => {
                 let keep = kept(&entry, &keep(args, &name));
-                delete(&session, &name, &keep).map_err(|failure| half_done(&session, &name, failure))?;
+                let held = session.hold_trashed(&name)?;
+                delete(&session, held, &keep).map_err(|failure| half_done(&session, &name, failure))?;
                 gone(&name, &keep, args.keep_volume)
             }
             Some(_) => {

@@ -9,7 +9,7 @@ use super::session::{Session, half_destroyed};
 use super::view::{State, View};
 use crate::host::podman::Podman;
 use crate::host::systemd::Systemd;
-use crate::host::{self, Account, Entry, Pending, trashed_entries, trashed_entry};
+use crate::host::{self, Account, Entry, Held, Pending, trashed_entries, trashed_entry};
 use crate::plan::{self, Place, TrashedBy};
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -122,13 +122,13 @@ fn empty(args: &Args, out: Output) -> Result<(), Failure> {
         return Err(Failure::new(Kind::NoSuchBox, format!("there is no {other} in your trash"))
             .hint("`devbox-ctl trash` shows what is in it"));
     }
-    let all = trashed_entries(&account)?.into_iter().map(|entry| entry.name);
-    let names: Vec<BoxName> = if typed.is_empty() { all.collect() } else { typed };
-    if names.is_empty() {
+    let mut asked = trashed_entries(&account)?;
+    asked.retain(|entry| typed.is_empty() || typed.contains(&entry.name));
+    if asked.is_empty() {
         out.remark("the trash is empty");
         return Ok(());
     }
-    let listed = names.iter().map(BoxName::as_str).collect::<Vec<_>>().join(", ");
+    let listed = asked.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ");
     if !args.yes {
         match ask::yes(&format!("Delete {listed} and all their data for good?")) {
             Some(true) => {}
@@ -145,12 +145,15 @@ fn empty(args: &Args, out: Output) -> Result<(), Failure> {
     }
     let session = Session::begin(out, None)?;
     let mut first = Ok(());
-    for name in &names {
-        // A restore or another of these may have been quicker.
-        if trashed_entry(&account, name).is_none() {
-            continue;
-        }
-        let Err(failure) = delete(&session, name, &[]) else {
+    for entry in &asked {
+        let name = &entry.name;
+        let deleted = match session.hold_trashed(name) {
+            // Back, or gone for good: another command was quicker. One that came again was not asked about.
+            Err(failure) if failure.kind == Kind::NoSuchBox => continue,
+            Ok(held) if held.entry.trashed != entry.trashed => continue,
+            held => held.and_then(|held| delete(&session, held, &[])),
+        };
+        let Err(failure) = deleted else {
             out.remark(&format!("{name} is deleted"));
             continue;
         };
@@ -168,19 +171,19 @@ fn empty(args: &Args, out: Output) -> Result<(), Failure> {
 }
 
 /// Deletes one that is in the trash, for good.
-pub(super) fn delete(session: &Session, name: &BoxName, keep: &[String]) -> Result<(), Failure> {
-    let held = session.hold_trashed(name)?;
+pub(super) fn delete(session: &Session, held: Held, keep: &[String]) -> Result<(), Failure> {
+    let name = held.entry.name.clone();
     if let Some(Pending::Trash) = held.entry.pending {
-        return Err(half_destroyed(name));
+        return Err(half_destroyed(&name));
     }
     // Made by hand: its volumes are that box's.
-    if host::entry(&session.host.account, name).is_some() {
+    if host::entry(&session.host.account, &name).is_some() {
         return Err(Failure::new(Kind::Exists, format!("there is a box {name} beside the one in the trash"))
             .fact(format!("its folder is {}", held.entry.folder.display()))
             .hint("nothing was changed; the data is of both, so that one of the folders has to be moved by hand"));
     }
     let keep = kept(&held.entry, keep);
-    let plan = plan::destroy(name, Place::Trash, &keep, session.host.broker()?.is_some());
+    let plan = plan::destroy(&name, Place::Trash, &keep, session.host.broker()?.is_some());
     session.apply(&plan, held.into())
 }
 

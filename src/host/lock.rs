@@ -25,9 +25,11 @@ pub(super) struct BoxLock(#[allow(dead_code)] File);
 
 impl AccountLock {
     pub fn take(account: &Account, interrupts: &Interrupts) -> Result<Self, HostError> {
-        for folder in [account.boxes(), account.stage(), account.trash()] {
+        for folder in [account.boxes(), account.stage()] {
             files::private_folder(&folder)?;
         }
+        // While there is room: a box is to find its way there on a full disk too. Who needs it says why it is not there.
+        let _ = files::private_folder(&account.trash());
         take(&account.boxes(), "your boxes", PATIENCE, interrupts).map(Self)
     }
 }

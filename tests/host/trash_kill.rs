@@ -21,7 +21,15 @@ fn next_command(world: &World) -> Outcome {
     ensure(!next.err.contains("still fails"), &next.err)
 }
 
+/// What the broker has of alice: boxes, and boxes in the trash.
+fn ledger_has(world: &World, boxes: u64, trashed: u64) -> Outcome {
+    let limits = world.run("root", &["devbox-ctl", "admin", "limits", "--json"]).expect(0)?.json()?;
+    let has = |what: &str| limits[0][what].as_u64().unwrap_or(0);
+    ensure((has("boxes"), has("trashed")) == (boxes, trashed), &format!("{boxes} and {trashed}, but: {limits}"))
+}
+
 fn destroy_killed(world: &World) -> Outcome {
+    world.install_broker("")?;
     make(world)?;
     walk(world, "KILL", &["destroy", "--yes", "abc"], 15, |met, ran| {
         if !met {
@@ -31,17 +39,20 @@ fn destroy_killed(world: &World) -> Outcome {
         match state(world, "abc")?.as_str() {
             "trashed" => {
                 is_at_rest(world, "abc")?;
+                ledger_has(world, 0, 1)?;
                 world.ctl(&["restore", "abc"]).expect(0)?;
             }
             "running" => ensure(met, "it came through")?,
             other => return Err(format!("it is {other}").into()),
         }
         ensure(!world.folder("abc").join("trashing").exists(), "no mark is left")?;
+        ledger_has(world, 1, 0)?;
         has_its_data(world)
     })
 }
 
 fn restore_killed(world: &World) -> Outcome {
+    world.install_broker("")?;
     make(world)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
     walk(world, "KILL", &["restore", "abc"], 15, |met, ran| {
@@ -52,6 +63,7 @@ fn restore_killed(world: &World) -> Outcome {
         if state(world, "abc")? == "trashed" {
             ensure(met, "it came through")?;
             is_at_rest(world, "abc")?;
+            ledger_has(world, 0, 1)?;
             world.ctl(&["restore", "abc"]).expect(0)?;
         } else {
             let start = world.ctl(&["start", "abc"]);
@@ -60,6 +72,7 @@ fn restore_killed(world: &World) -> Outcome {
         // Systemd may have been starting it: what is running now is through.
         world.ctl(&["stop", "nobody"]).expect(10)?;
         is_settled(world, "abc")?;
+        ledger_has(world, 1, 0)?;
         has_its_data(world)?;
         world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
         is_at_rest(world, "abc")
@@ -85,9 +98,13 @@ fn deletion_killed(world: &World) -> Outcome {
 }
 
 fn emptying_killed(world: &World) -> Outcome {
+    world.install_broker("")?;
     make(world)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-    walk(world, "KILL", &["trash", "--empty", "--yes"], 15, |met, ran| deleted(world, met, ran))
+    walk(world, "KILL", &["trash", "--empty", "--yes"], 15, |met, ran| {
+        deleted(world, met, ran)?;
+        ledger_has(world, 0, 1)
+    })
 }
 
 fn destroy_interrupted(world: &World) -> Outcome {
