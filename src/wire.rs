@@ -2,6 +2,8 @@
 
 use zbus::zvariant::Type;
 
+use crate::spec::BoxName;
+
 pub const BUS_NAME: &str = "io.devbox.Broker1";
 pub const PATH: &str = "/io/devbox/Broker1";
 pub const INTERFACE: &str = "io.devbox.Broker1";
@@ -22,6 +24,14 @@ pub const KEY_ROTATED: &str = "tailnet-key-rotated";
 /// Boxes in one answer: what devboxd has in memory at once.
 pub const PAGE: u32 = 1000;
 
+/// What helps where the trash is full, whoever says so.
+pub const TRASH_ROOM: &str = "`devbox-ctl restore NAME`, `devbox-ctl destroy --now NAME` or `devbox-ctl trash --empty` makes room; with `--now` this box is deleted at once, for good";
+
+/// What helps where a name is one in the trash.
+pub fn in_trash(name: &BoxName) -> String {
+    format!("`devbox-ctl restore {name}` brings it back; `devbox-ctl destroy --now {name}` deletes it for good")
+}
+
 /// One box of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]
 pub struct LedgerBox {
@@ -33,6 +43,8 @@ pub struct LedgerBox {
     pub since: i64,
     /// When a reservation ends; 0 for a box.
     pub expires: i64,
+    /// When it was put into the trash; 0 for one that is not there.
+    pub trashed: i64,
     /// Whether a process of it runs.
     pub running: bool,
     /// Its device on the tailnet, as the provider last showed it; empty where there is none or it was never shown.
@@ -75,6 +87,8 @@ pub struct OwnerUse {
     pub owner: String,
     pub boxes: u32,
     pub max_boxes: u32,
+    /// In the trash, of at most as many.
+    pub trashed: u32,
     pub cpu_millis: u64,
     pub memory_bytes: u64,
     /// As the owner's own timer measured it; 0 where it never did.
@@ -86,7 +100,7 @@ pub struct OwnerUse {
 /// Something that the ledger and the host disagree on.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, Type)]
 pub struct Finding {
-    /// `orphan`, `taken`, `lost`, `stale` or `silent`.
+    /// `orphan`, `taken`, `trashed`, `lost`, `stale`, `gone` or `silent`.
     pub kind: String,
     pub owner: String,
     pub name: String,

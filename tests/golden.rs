@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use devbox_ctl::plan::{self, CreateRequest, Plan, StartRequest};
+use devbox_ctl::plan::{self, CreateRequest, Place, Plan, RestoreRequest, StartRequest, TrashedBy};
 use devbox_ctl::quadlet::{Templates, render};
 use devbox_ctl::spec::{BoxSpec, Tailnet};
 
@@ -34,7 +34,9 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
         plan::start(StartRequest { loaded: false, creating: true, ..request }),
         plan::stop(name, "by its owner"),
         plan::restart(StartRequest { marked: None, ..request }),
-        plan::destroy(name, &[], brokered),
+        plan::destroy(name, Place::Boxes, &[], brokered),
+        plan::trash(name, TrashedBy::Owner, None, brokered),
+        plan::restore(RestoreRequest { name, start: true, marked: None, ask: sizes }),
     ];
     for plan in plans {
         plan::check(&plan).unwrap();
@@ -46,7 +48,8 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
 fn text(plan: &Plan) -> String {
     let steps =
         |list: &[plan::Step]| -> String { list.iter().map(|s| format!("  {}\n", s.describe(&plan.name))).collect() };
-    format!("do\n{}undo\n{}", steps(&plan.steps), steps(&plan.undo))
+    let refused = if plan.refused.is_empty() { String::new() } else { format!("if refused\n{}", steps(&plan.refused)) };
+    format!("do\n{}undo\n{}{refused}", steps(&plan.steps), steps(&plan.undo))
 }
 
 fn listing(folder: &Path) -> BTreeMap<String, String> {

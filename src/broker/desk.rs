@@ -1,6 +1,6 @@
 //! What devboxd decides: one request at a time, over the ledger, the settings and what the kernel says.
 
-mod admission;
+pub(super) mod admission;
 pub(super) mod login;
 
 use std::cell::OnceCell;
@@ -15,6 +15,7 @@ use crate::spec::BoxName;
 use crate::tailnet::book::{Departed, Facts};
 use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
 
+use admission::Wanted;
 use login::LoginRequest;
 
 /// How long a reservation holds: longer than the longest start.
@@ -51,12 +52,21 @@ pub(super) enum Request {
     Release {
         name: String,
     },
+    Trash {
+        name: String,
+    },
+    Restore {
+        name: String,
+        cpu_millis: u32,
+        memory_bytes: u64,
+        start: bool,
+    },
     Start {
         name: String,
         memory_bytes: u64,
     },
     Report {
-        boxes: Vec<(String, u32, u64)>,
+        boxes: Vec<(String, u32, u64, bool)>,
         disk_bytes: u64,
     },
     Boxes {
@@ -138,7 +148,10 @@ impl Request {
         match self {
             Self::Reserve { .. } => Some("reserve"),
             Self::Commit { .. } => Some("create"),
-            Self::Release { .. } => Some("destroy"),
+            // The name, and with it the box: of a trashed one or of one that was not.
+            Self::Release { .. } => Some("release"),
+            Self::Trash { .. } => Some("trash"),
+            Self::Restore { .. } => Some("restore"),
             Self::Start { .. } => Some("start"),
             Self::Act { verb, .. } => Some(verb),
             Self::Evict { .. } => Some("evict"),
@@ -153,6 +166,8 @@ impl Request {
             Self::Reserve { name, .. }
             | Self::Commit { name }
             | Self::Release { name }
+            | Self::Trash { name }
+            | Self::Restore { name, .. }
             | Self::Start { name, .. }
             | Self::Act { name, .. }
             | Self::Evict { name, .. } => name,
@@ -228,10 +243,14 @@ impl Desk {
         }
         match request {
             Request::Reserve { name, cpu_millis, memory_bytes, start } => {
-                self.reserve(ledger, caller, (name, *cpu_millis, *memory_bytes), *start, seen)
+                self.admit(ledger, caller, Wanted::New, (name, *cpu_millis, *memory_bytes), *start, seen)
             }
+            Request::Restore { name, cpu_millis, memory_bytes, start } => {
+                self.admit(ledger, caller, Wanted::Back, (name, *cpu_millis, *memory_bytes), *start, seen)
+            }
+            Request::Trash { name } => self.trash(ledger, caller, name, seen),
             Request::Commit { name } => Ok(match ledger.holder(name)? {
-                Some(held) if held.uid == caller.uid => {
+                Some(held) if held.uid == caller.uid && held.trashed.is_none() => {
                     ledger.put(&Held { expires: None, ..held })?;
                     Ok(Answer::Done)
                 }
@@ -251,6 +270,13 @@ impl Desk {
                 )
                 .fact("this box was made while there was no broker")
                 .hint("`devbox-ctl destroy --keep-volume` keeps its data; create it under another name")),
+                // It would run without being counted.
+                Some(held) if held.trashed.is_some() => Err(Refused::new(
+                    Why::Exists,
+                    format!("{} is in the trash, as this host's broker has it", plain(name, 63)),
+                )
+                .fact("this box came back while there was no broker")
+                .hint("`devbox-ctl report` tells the broker; then an administrator's `devbox-ctl admin reconcile --fix` mends it")),
                 held => Self::room(caller, held.map_or(*memory_bytes, |h| h.memory), seen),
             }),
             Request::Report { boxes, disk_bytes } => report(ledger, caller, boxes, *disk_bytes, seen),
@@ -327,26 +353,28 @@ impl Desk {
             memory_bytes: held.memory,
             since: held.since,
             expires: held.expires.unwrap_or(0),
+            trashed: held.trashed.unwrap_or(0),
             hostname,
             address: addresses.split(' ').next().unwrap_or_default().to_owned(),
         })
     }
 }
 
-fn reported((name, cpu, memory): &(String, u32, u64)) -> Option<Reported> {
-    // Its owner cannot read its size any more: it is there, and never adopted.
+fn reported((name, cpu, memory, trashed): &(String, u32, u64, bool)) -> Option<Reported> {
+    let trashed = *trashed;
+    // Its owner cannot read its size any more: it is there, and never adopted as a box.
     if (*cpu, *memory) == (0, 0) {
-        return name.parse().ok().map(|name: BoxName| Reported { name: name.to_string(), cpu: 0, memory: 0 });
+        return name.parse().ok().map(|name: BoxName| Reported { name: name.to_string(), cpu: 0, memory: 0, trashed });
     }
     let (name, cpu, memory) = admission::parse((name, *cpu, *memory)).ok()?;
-    Some(Reported { name: name.to_string(), cpu: cpu.millis(), memory: memory.bytes() })
+    Some(Reported { name: name.to_string(), cpu: cpu.millis(), memory: memory.bytes(), trashed })
 }
 
 /// An owner's report, the whole of it or nothing.
 fn report(
     ledger: &Ledger<'_>,
     caller: &Caller,
-    boxes: &[(String, u32, u64)],
+    boxes: &[(String, u32, u64, bool)],
     disk_bytes: u64,
     seen: &Seen,
 ) -> rusqlite::Result<Verdict> {

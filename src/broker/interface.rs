@@ -141,6 +141,30 @@ impl Broker {
         self.ask(connection, &header, Request::Release { name }).await.map(drop)
     }
 
+    /// Holds a name as one in the trash: it stays the caller's, and counts against the limit of the trash instead. Its
+    /// device leaves the tailnet.
+    async fn trash(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Trash { name }).await.map(drop)
+    }
+
+    /// Makes a name in the trash a box again, if limits allow it; with `start`, if there is room now too.
+    async fn restore(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+        cpu_millis: u32,
+        memory_bytes: u64,
+        start: bool,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Restore { name, cpu_millis, memory_bytes, start }).await.map(drop)
+    }
+
     /// Whether a box of the caller's can be started now; the size is for one that the ledger does not know.
     async fn start(
         &self,
@@ -152,12 +176,12 @@ impl Broker {
         self.ask(connection, &header, Request::Start { name, memory_bytes }).await.map(drop)
     }
 
-    /// The boxes (name, thousandths of a processor, bytes of memory) and the disk that the caller has, as they say.
+    /// The boxes (name, thousandths of a processor, bytes of memory, whether it is in the trash) and the disk that the caller has, as they say.
     async fn report(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-        boxes: Vec<(String, u32, u64)>,
+        boxes: Vec<(String, u32, u64, bool)>,
         disk_bytes: u64,
     ) -> Result<(), Refused> {
         self.ask(connection, &header, Request::Report { boxes, disk_bytes }).await.map(drop)

@@ -14,6 +14,7 @@ use crate::wire::{AuditLine, OwnerUse};
 /// How long the audit trail is kept, in seconds.
 pub(super) const AUDIT_KEPT: i64 = 90 * 86_400;
 
+/// As it was up to version 2; [`SINCE_3`] is what came after, so that an old ledger and a new one go the same way.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS boxes (
     name TEXT PRIMARY KEY, uid INTEGER NOT NULL, cpu INTEGER NOT NULL, memory INTEGER NOT NULL,
@@ -33,8 +34,14 @@ CREATE TABLE IF NOT EXISTS reported (
 CREATE TABLE IF NOT EXISTS kept (what TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 3 has more than those before it.
+const SINCE_3: &str = "
+ALTER TABLE boxes ADD COLUMN trashed INTEGER;
+ALTER TABLE reported ADD COLUMN trashed INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Raised with the tables.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// A name that somebody holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +53,8 @@ pub(super) struct Held {
     pub(super) since: i64,
     /// When a reservation ends; none for a box.
     pub(super) expires: Option<i64>,
+    /// Since when it is in the trash; none for a box.
+    pub(super) trashed: Option<i64>,
 }
 
 impl Held {
@@ -57,6 +66,7 @@ impl Held {
             memory: row.get::<_, i64>(3)?.unsigned_abs(),
             since: row.get(4)?,
             expires: row.get(5)?,
+            trashed: row.get(6)?,
         })
     }
 }
@@ -67,6 +77,8 @@ pub(super) struct Reported {
     pub(super) name: String,
     pub(super) cpu: u32,
     pub(super) memory: u64,
+    /// It is in the trash.
+    pub(super) trashed: bool,
 }
 
 /// Opens the ledger and makes what is missing of it.
@@ -81,8 +93,10 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     // Only where they are missing: a ledger whose disk is full can still be read.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < VERSION {
-        connection
-            .execute_batch(&format!("BEGIN; {SCHEMA} {} PRAGMA user_version = {VERSION}; COMMIT;", devices::SCHEMA))?;
+        connection.execute_batch(&format!(
+            "BEGIN; {SCHEMA} {} {SINCE_3} PRAGMA user_version = {VERSION}; COMMIT;",
+            devices::SCHEMA
+        ))?;
     }
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
@@ -92,7 +106,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
 #[derive(Debug)]
 pub(super) struct Ledger<'a>(pub(super) &'a Transaction<'a>);
 
-const BOX: &str = "SELECT name, uid, cpu, memory, since, expires FROM boxes";
+const BOX: &str = "SELECT name, uid, cpu, memory, since, expires, trashed FROM boxes";
 
 impl Ledger<'_> {
     pub(super) fn holder(&self, name: &str) -> rusqlite::Result<Option<Held>> {
@@ -101,6 +115,11 @@ impl Ledger<'_> {
 
     pub(super) fn of_owner(&self, uid: u32) -> rusqlite::Result<Vec<Held>> {
         self.0.prepare_cached(&format!("{BOX} WHERE uid = ?1 ORDER BY name"))?.query_map([uid], Held::of)?.collect()
+    }
+
+    /// An owner's boxes and reservations, without what is in the trash.
+    pub(super) fn boxes_of(&self, uid: u32) -> rusqlite::Result<Vec<Held>> {
+        Ok(self.of_owner(uid)?.into_iter().filter(|held| held.trashed.is_none()).collect())
     }
 
     /// The next boxes after a name, of one owner or of all.
@@ -112,7 +131,8 @@ impl Ledger<'_> {
     }
 
     pub(super) fn promised(&self) -> rusqlite::Result<Promised> {
-        let mut sum = self.0.prepare_cached("SELECT count(*), total(cpu), total(memory) FROM boxes")?;
+        let mut sum =
+            self.0.prepare_cached("SELECT count(*), total(cpu), total(memory) FROM boxes WHERE trashed IS NULL")?;
         // total() is a float; the sums of whole numbers below 2^53 are exact in it.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         sum.query_row([], |row| {
@@ -126,8 +146,11 @@ impl Ledger<'_> {
 
     pub(super) fn put(&self, held: &Held) -> rusqlite::Result<()> {
         let memory = i64::try_from(held.memory).unwrap_or(i64::MAX);
-        let values = params![held.name, held.uid, held.cpu, memory, held.since, held.expires];
-        self.0.prepare_cached("INSERT OR REPLACE INTO boxes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(values).map(drop)
+        let values = params![held.name, held.uid, held.cpu, memory, held.since, held.expires, held.trashed];
+        self.0
+            .prepare_cached("INSERT OR REPLACE INTO boxes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(values)
+            .map(drop)
     }
 
     pub(super) fn remove(&self, name: &str) -> rusqlite::Result<()> {
@@ -224,8 +247,8 @@ impl Ledger<'_> {
         for b in boxes {
             let memory = i64::try_from(b.memory).unwrap_or(i64::MAX);
             self.0
-                .prepare_cached("INSERT OR REPLACE INTO reported VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![uid, b.name, b.cpu, memory])?;
+                .prepare_cached("INSERT OR REPLACE INTO reported VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![uid, b.name, b.cpu, memory, b.trashed])?;
         }
         Ok(())
     }
@@ -241,9 +264,15 @@ impl Ledger<'_> {
     }
 
     pub(super) fn reported(&self, uid: u32) -> rusqlite::Result<Vec<Reported>> {
-        let mut rows = self.0.prepare_cached("SELECT name, cpu, memory FROM reported WHERE uid = ?1 ORDER BY name")?;
+        let mut rows =
+            self.0.prepare_cached("SELECT name, cpu, memory, trashed FROM reported WHERE uid = ?1 ORDER BY name")?;
         let one = |row: &Row<'_>| {
-            Ok(Reported { name: row.get(0)?, cpu: row.get(1)?, memory: row.get::<_, i64>(2)?.unsigned_abs() })
+            Ok(Reported {
+                name: row.get(0)?,
+                cpu: row.get(1)?,
+                memory: row.get::<_, i64>(2)?.unsigned_abs(),
+                trashed: row.get(3)?,
+            })
         };
         rows.query_map([uid], one)?.collect()
     }
@@ -251,8 +280,10 @@ impl Ledger<'_> {
     /// Sums of an owner's boxes, without the names and limits that only the desk knows.
     pub(super) fn uses(&self) -> rusqlite::Result<Vec<(u32, OwnerUse)>> {
         let mut rows = self.0.prepare_cached(
-            "SELECT u.uid, count(b.name), coalesce(sum(b.cpu), 0), coalesce(sum(b.memory), 0), \
-                    coalesce(r.disk, 0), coalesce(r.at, 0) \
+            "SELECT u.uid, count(b.name) FILTER (WHERE b.trashed IS NULL), \
+                    coalesce(sum(b.cpu) FILTER (WHERE b.trashed IS NULL), 0), \
+                    coalesce(sum(b.memory) FILTER (WHERE b.trashed IS NULL), 0), \
+                    coalesce(r.disk, 0), coalesce(r.at, 0), count(b.trashed) \
              FROM (SELECT uid FROM boxes UNION SELECT uid FROM reports) u \
              LEFT JOIN boxes b ON b.uid = u.uid LEFT JOIN reports r ON r.uid = u.uid GROUP BY u.uid ORDER BY u.uid",
         )?;
@@ -261,6 +292,7 @@ impl Ledger<'_> {
                 owner: String::new(),
                 boxes: row.get(1)?,
                 max_boxes: 0,
+                trashed: row.get(6)?,
                 cpu_millis: row.get::<_, i64>(2)?.unsigned_abs(),
                 memory_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
                 disk_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
@@ -280,3 +312,6 @@ impl Ledger<'_> {
         self.0.prepare_cached("INSERT OR REPLACE INTO kept VALUES (?1, ?2)")?.execute([what, text]).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desk::Seen;
+use super::desk::admission::trash_of;
 use super::ledger::{Held, Ledger, Reported};
 use super::rules::Names;
 use crate::policy::host;
-use crate::policy::limits::{self, Request};
+use crate::policy::limits::{self, Refusal, Request};
 use crate::settings::Settings;
 use crate::spec::{BoxName, Cpu, Memory};
 use crate::wire::Finding;
@@ -23,6 +24,7 @@ pub(super) struct Found {
 
 #[derive(Debug)]
 enum Mend {
+    /// As a box or, where it is there, in the trash.
     Adopt(u32, Reported),
     Forget(String),
 }
@@ -55,9 +57,34 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
         if name.parse::<BoxName>().is_err() {
             continue;
         }
-        let runs = if seen.running().contains(&(uid, name.clone())) { "runs" } else { "is stopped" };
+        let in_trash = reported.get(&(uid, name.clone())).is_some_and(|r| r.trashed);
+        let at_rest = if in_trash { "is in its owner's trash" } else { "is stopped" };
+        let runs = if seen.running().contains(&(uid, name.clone())) { "runs" } else { at_rest };
         match held.get(&name) {
-            Some(h) if h.uid == uid => {}
+            Some(h) if h.uid == uid => {
+                let is_running = seen.running().contains(&(uid, name.clone()));
+                // What the report says of it, where that is younger than what the ledger says.
+                let changed = h.trashed.unwrap_or(h.since);
+                let of =
+                    reported.get(&(uid, name.clone())).filter(|_| reports.get(&uid).is_some_and(|at| *at > changed));
+                match of {
+                    Some(r) if r.trashed && h.trashed.is_none() && h.expires.is_none() && !is_running => {
+                        let mend = Some(Mend::Adopt(uid, r.clone()));
+                        told("trashed", uid, &name, "its owner has it in the trash".to_owned(), mend);
+                    }
+                    Some(r) if !r.trashed && h.trashed.is_some() => {
+                        let mend = Some(r).filter(|r| r.memory > 0).map(|r| Mend::Adopt(uid, r.clone()));
+                        told("orphan", uid, &name, format!("{runs} and is in the trash in the ledger"), mend);
+                    }
+                    _ if is_running && h.trashed.is_some() => {
+                        let text = format!(
+                            "{runs} and is in the trash in the ledger; its owner's timer has not told of it since"
+                        );
+                        told("orphan", uid, &name, text, None);
+                    }
+                    _ => {}
+                }
+            }
             Some(_) => told("taken", uid, &name, format!("{runs} under a name that is another owner's"), None),
             // Reports are their owners' own words: which of them has the better right is for people to say.
             None if claims.get(&name).is_some_and(|n| *n > 1) => {
@@ -65,8 +92,12 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
             }
             None => {
                 let last = ledger.last_verb(uid, &name)?;
-                let how = if last.as_deref() == Some("destroy") { "was released" } else { "is not in the ledger" };
-                let size = reported.get(&(uid, name.clone())).filter(|r| r.memory > 0).cloned();
+                let how = if matches!(last.as_deref(), Some("release" | "destroy")) {
+                    "was released"
+                } else {
+                    "is not in the ledger"
+                };
+                let size = reported.get(&(uid, name.clone())).filter(|r| r.memory > 0 || r.trashed).cloned();
                 let then = if size.is_some() { "" } else { "; its owner's timer has not told its size yet" };
                 told("orphan", uid, &name, format!("{runs} and {how}{then}"), size.map(|r| Mend::Adopt(uid, r)));
             }
@@ -86,7 +117,10 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
                 told("stale", held.uid, &held.name, "a reservation that ended".to_owned(), forget());
             }
             // The report has to be younger than the box.
-            None if !runs && !is_known && reports.get(&held.uid).is_some_and(|at| *at > held.since) => {
+            None if !runs
+                && !is_known
+                && reports.get(&held.uid).is_some_and(|at| *at > held.trashed.unwrap_or(held.since)) =>
+            {
                 told("lost", held.uid, &held.name, "its owner has no such box any more".to_owned(), forget());
             }
             _ => {}
@@ -137,14 +171,18 @@ fn adopt(
     settings: &Settings,
     names: &mut Names,
 ) -> rusqlite::Result<Result<(), String>> {
+    if reported.trashed {
+        return adopt_trashed(ledger, uid, reported, seen, settings, names);
+    }
     let parsed =
         (reported.name.parse::<BoxName>(), Cpu::from_millis(reported.cpu), Memory::from_bytes(reported.memory));
     let (Ok(name), Ok(cpu), Ok(memory)) = parsed else { return Ok(Err("its size is none".to_owned())) };
-    if ledger.holder(name.as_str())?.is_some() {
+    let before = ledger.holder(name.as_str())?;
+    if before.is_some_and(|held| held.uid != uid || held.trashed.is_none()) {
         return Ok(Err("the name was taken meanwhile".to_owned()));
     }
     let owner = names.of(uid);
-    let held: Vec<BoxName> = ledger.of_owner(uid)?.iter().filter_map(|h| h.name.parse().ok()).collect();
+    let held: Vec<BoxName> = ledger.boxes_of(uid)?.iter().filter_map(|h| h.name.parse().ok()).collect();
     let request = Request { owner: &owner, name: &name, cpu, memory };
     if let Err(why) = limits::admit(request, &held, settings) {
         return Ok(Err(why.to_string()));
@@ -152,7 +190,36 @@ fn adopt(
     if let Err(why) = host::admit(request, ledger.promised()?, settings) {
         return Ok(Err(why.to_string()));
     }
-    let Reported { name, cpu, memory } = reported.clone();
-    ledger.put(&Held { name, uid, cpu, memory, since: seen.now, expires: None })?;
+    let Reported { name, cpu, memory, .. } = reported.clone();
+    ledger.put(&Held { name, uid, cpu, memory, since: seen.now, expires: None, trashed: None })?;
+    Ok(Ok(()))
+}
+
+/// What went into the trash while nobody told the ledger.
+fn adopt_trashed(
+    ledger: &Ledger<'_>,
+    uid: u32,
+    reported: &Reported,
+    seen: &Seen,
+    settings: &Settings,
+    names: &mut Names,
+) -> rusqlite::Result<Result<(), String>> {
+    let Ok(name) = reported.name.parse::<BoxName>() else { return Ok(Err("its name is none".to_owned())) };
+    let before = ledger.holder(name.as_str())?;
+    if before.as_ref().is_some_and(|held| held.uid != uid) {
+        return Ok(Err("the name was taken meanwhile".to_owned()));
+    }
+    let owner = names.of(uid);
+    if before.is_none() && !settings.owner(&owner).allowed {
+        return Ok(Err(Refusal::NotAllowed(owner).to_string()));
+    }
+    let (_, held) = trash_of(ledger, uid)?;
+    if let Err(why) = limits::admit_to_trash(&owner, &name, &held, settings) {
+        return Ok(Err(why.to_string()));
+    }
+    let Reported { name, cpu, memory, .. } = reported.clone();
+    let since = before.map_or(seen.now, |held| held.since);
+    ledger.put(&Held { uid, cpu, memory, since, expires: None, trashed: Some(seen.now), name: name.clone() })?;
+    ledger.depart(&name, seen.now)?;
     Ok(Ok(()))
 }

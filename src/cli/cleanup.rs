@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::error::Failure;
+use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
 use crate::host::life::{self, Open, Outlook};
-use crate::host::{self, Account, entries};
-use crate::plan;
-use crate::policy::life::book::Book;
+use crate::host::{self, Account, Held as HeldBox};
+use crate::plan::{self, TrashedBy};
+use crate::policy::life::book::{Book, Record};
 use crate::policy::life::{Act, Held, Now, Work};
 use crate::settings::Settings;
 use crate::spec::BoxName;
@@ -79,46 +79,82 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
 }
 
 fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<Outlook>, Failure> {
-    Ok(life::outlooks(book, &entries(account)?, settings.owner(&account.user)))
+    let owner = settings.owner(&account.user);
+    let full = life::is_trash_full(account, owner)?;
+    Ok(life::outlooks(book, &life::all(account)?, owner, full))
 }
 
 /// Decided again once nobody else is at work on the box: it may have been used, started or kept awake since.
 fn one(session: &Session, name: &BoxName, settings: &Settings) -> Result<(), Failure> {
     let account = &session.host.account;
-    let held = session.hold(name)?;
+    let held = match session.hold(name) {
+        Err(failure) if failure.kind == Kind::NoSuchBox => session.hold_trashed(name)?,
+        other => other?,
+    };
     let mut open = Open::wait(account)?;
     life::sample(account, &mut open.book)?;
-    let outlook = life::outlook(&open.book, &held.entry, settings.owner(&account.user), false);
+    let owner = settings.owner(&account.user);
+    let outlook = life::outlook(&open.book, &held.entry, owner, life::is_trash_full(account, owner)?);
+    // It may take minutes, and who keeps a box awake is not to wait for it.
+    drop(open);
     let Some((act, left)) = outlook.decision.next else { return Ok(()) };
-    match (outlook.decision.now, act) {
-        (Now::Warn { stage }, _) => {
-            // It may take minutes, and who keeps a box awake is not to wait for it.
-            drop(open);
-            let found = life::look_through(&session.host, &held.entry).unwrap_or_default();
-            let mut text = super::why::notice(name, act, left);
-            if found.work == Work::Some {
-                text += &format!("; git work in it that is nowhere else: {}", found.text);
-            }
-            for trouble in life::tell(&session.host, &outlook, &text) {
-                session.out.warning(&trouble);
-            }
-            let mut open = Open::wait(account)?;
-            if let Some(record) = open.book.record_mut(name) {
-                record.warned(act, stage);
-                record.found = found;
-            }
-            open.save()?;
-            session.out.remark(&text);
-        }
-        (Now::Do, Act::Stop) => {
-            drop(open);
-            let idle = outlook.record.and_then(|r| r.idle()).unwrap_or_default();
-            let why = format!("nobody had used it for {}", output::span(idle.cast_signed()));
-            session.apply(&plan::stop(name, &why), held.into())?;
-            session.out.remark(&format!("{name} is stopped: {why}"));
-        }
-        _ => {}
+    match outlook.decision.now {
+        Now::Nothing => Ok(()),
+        Now::Warn { stage } => warn(session, &held, &outlook, (act, left), stage),
+        Now::Do => act_on(session, held, &outlook, act),
     }
+}
+
+fn warn(
+    session: &Session,
+    held: &HeldBox,
+    outlook: &Outlook,
+    (act, left): (Act, u64),
+    stage: u64,
+) -> Result<(), Failure> {
+    let found = life::look_through(&session.host, &held.entry).unwrap_or_default();
+    let mut text = super::why::notice(&outlook.name, act, left);
+    if found.work == Work::Some {
+        text += &format!("; git work in it that is nowhere else: {}", found.text);
+    }
+    for trouble in life::tell(&session.host, outlook, &text) {
+        session.out.warning(&trouble);
+    }
+    let mut open = Open::wait(&session.host.account)?;
+    if let Some(record) = open.book.record_mut(&outlook.name) {
+        record.warned(act, stage);
+        record.found = found;
+    }
+    open.save()?;
+    session.out.remark(&text);
+    Ok(())
+}
+
+fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Result<(), Failure> {
+    let name = &outlook.name;
+    let spent = outlook.record.as_ref().map(Record::spent).unwrap_or_default();
+    let spent = output::span(spent.cast_signed());
+    let said = match act {
+        Act::Stop => {
+            let why = format!("nobody had used it for {spent}");
+            session.apply(&plan::stop(name, &why), held.into())?;
+            format!("{name} is stopped: {why}")
+        }
+        Act::Trash => {
+            let why = format!("it was stopped for {spent}");
+            super::destroy::move_away(session, held, TrashedBy::Timer, Some(why.clone()))?;
+            format!("{name} is in the trash: {why}; `devbox-ctl restore {name}` brings it back")
+        }
+        // What a timer put there may have got work since it was warned of; nobody deletes that.
+        Act::Reclaim if life::look_through(&session.host, &held.entry).unwrap_or_default().work != Work::None => {
+            format!("{name} stays in the trash: there may be work in it that is nowhere else")
+        }
+        Act::Empty | Act::Reclaim => {
+            super::trash::delete(session, held, &[])?;
+            format!("{name} is deleted: it was in the trash for {spent}")
+        }
+    };
+    session.out.remark(&said);
     Ok(())
 }
 

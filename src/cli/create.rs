@@ -144,6 +144,10 @@ fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, args: &Args
     let account = &session.host.account;
     let held = host::box_names(account)?;
     let has_broker = session.host.broker()?.is_some();
+    // Looked at after the boxes: one that is being destroyed meanwhile is in one of them.
+    if host::trashed_entry(account, &spec.name).is_some() && !held.contains(&spec.name) {
+        return Err(Refusal::Trashed(spec.name).into());
+    }
     let request = Request { owner: &account.user, name: &spec.name, cpu: spec.cpu, memory: spec.memory };
     match limits::admit(request, &held, settings) {
         // The plan's first step asks the broker, which writes into the audit trail what it refuses.
@@ -189,7 +193,7 @@ fn kept_without_mounts(name: &BoxName) -> Failure {
     ))
 }
 
-fn no_image(spec: &BoxSpec) -> Failure {
+pub(super) fn no_image(spec: &BoxSpec) -> Failure {
     let hint = if spec.image == ImageRef::default() {
         "`podman load -i devbox-image.oci.tar` loads it; an administrator has the file, or `cargo xtask image` builds it".to_owned()
     } else {
@@ -199,7 +203,7 @@ fn no_image(spec: &BoxSpec) -> Failure {
 }
 
 /// A refusal over the limit shows which boxes hold it, so that one can be chosen.
-fn refused(session: &Session, refusal: Refusal) -> Failure {
+pub(super) fn refused(session: &Session, refusal: Refusal) -> Failure {
     let over = matches!(refusal, Refusal::OwnerLimit { .. });
     let failure = Failure::from(refusal);
     let (true, Ok(boxes), Ok(units)) =
@@ -234,7 +238,7 @@ fn print_plan(plan: &Plan, out: Output) {
     }
 }
 
-fn show(
+pub(super) fn show(
     session: &Session,
     spec: &BoxSpec,
     begun: Instant,

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-use crate::host::{Applied, HostError, SettingsProblem};
+use crate::host::{Account, Applied, HostError, SettingsProblem, trashed_entry};
 use crate::plan::Broken;
 use crate::policy::limits::Refusal;
 use crate::quadlet::RenderError;
 use crate::settings::SettingsError;
 use crate::spec::{BoxName, EnvError, ImageError, MountError, NameError, SizeError};
-use crate::wire::{Refused, Why};
+use crate::wire::{Refused, TRASH_ROOM, Why, in_trash};
 
 /// The contract's exit codes, by what happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,12 @@ impl Failure {
     }
 
     pub(super) fn no_such_box(name: &BoxName) -> Self {
-        Self::new(Kind::NoSuchBox, format!("you have no box called {name}")).hint("`devbox-ctl list` shows yours")
+        let failure = Self::new(Kind::NoSuchBox, format!("you have no box called {name}"));
+        let in_the_trash = Account::current().is_ok_and(|account| trashed_entry(&account, name).is_some());
+        if in_the_trash {
+            return Self { message: format!("{name} is in the trash"), ..failure }.hint(in_trash(name));
+        }
+        failure.hint("`devbox-ctl list` shows yours")
     }
 
     /// As it is written to a terminal.
@@ -201,6 +206,8 @@ impl From<Refusal> for Failure {
             Refusal::Exists(name) => {
                 (Kind::Exists, format!("`devbox-ctl start {name}` starts it; choose another name for a new one"))
             }
+            Refusal::Trashed(name) => (Kind::Exists, in_trash(name)),
+            Refusal::TrashLimit { .. } => (Kind::OwnerLimit, TRASH_ROOM.to_owned()),
             Refusal::OwnerLimit { .. } => (Kind::OwnerLimit, "`devbox-ctl destroy NAME` makes room".to_owned()),
             Refusal::Cpu { limit, .. } => (Kind::InvalidInput, format!("ask for `--cpu {limit}` or less")),
             Refusal::Memory { limit, .. } => (Kind::InvalidInput, format!("ask for `--memory {limit}` or less")),

@@ -79,7 +79,8 @@ fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
     let mut boxes = super::admin::broker()?.boxes(true)?;
     boxes.sort_by(|a, b| (&a.owner, &a.name).cmp(&(&b.owner, &b.name)));
     let state = |b: &LedgerBox| if b.running { State::Running } else { State::Stopped };
-    let boxes: Vec<&LedgerBox> = boxes.iter().filter(|b| b.expires == 0 && wanted.takes(state(b))).collect();
+    let boxes: Vec<&LedgerBox> =
+        boxes.iter().filter(|b| b.expires == 0 && b.trashed == 0 && wanted.takes(state(b))).collect();
     let cpu = |b: &LedgerBox| Cpu::from_millis(b.cpu_millis).ok();
     let memory = |b: &LedgerBox| Memory::from_bytes(b.memory_bytes).ok().map(|m| m.to_string());
     if out.json {
@@ -206,6 +207,7 @@ mod tests {
             spec: spec.map(|()| crate::spec::BoxSpec::from_toml(&toml).unwrap()),
             stopped: None,
             pending: None,
+            trashed: None,
         }
     }
 

@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod report;
 mod restart;
+mod restore;
 mod session;
 mod ssh;
 mod ssh_config;
@@ -24,6 +25,7 @@ mod start;
 mod status;
 mod stop;
 mod tailnet;
+mod trash;
 mod view;
 mod why;
 
@@ -66,6 +68,8 @@ enum Verb {
     Restart(restart::Args),
     #[command(visible_alias = "rm")]
     Destroy(destroy::Args),
+    Restore(restore::Args),
+    Trash(trash::Args),
     Logs(logs::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
@@ -133,6 +137,8 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Stop(args) => stop::run(&args, out),
         Verb::Restart(args) => restart::run(&args, out),
         Verb::Destroy(args) => destroy::run(&args, out),
+        Verb::Restore(args) => restore::run(&args, out),
+        Verb::Trash(args) => trash::run(&args, out),
         Verb::Logs(args) => logs::run(&args, out),
         Verb::Exec(args) => exec::run(&args, out),
         Verb::Ssh(args) => ssh::run(&args, out),

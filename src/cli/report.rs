@@ -3,7 +3,7 @@
 use super::error::Failure;
 use super::output::Output;
 use super::session::Session;
-use crate::host::{AccountLock, Entry, entries};
+use crate::host::{AccountLock, Entry, entries, trashed_entries};
 
 /// Tell the broker which boxes you have and what disk they use
 #[derive(Debug, clap::Args)]
@@ -20,11 +20,13 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
     let _lock = AccountLock::take(&session.host.account, &session.host.interrupts)?;
     // One that cannot be read is there all the same; nothing is said of its size.
     let size = |entry: &Entry| entry.spec.as_ref().map_or((0, 0), |s| (s.cpu.millis(), s.memory.bytes()));
-    let boxes: Vec<(String, u32, u64)> = entries(&session.host.account)?
-        .iter()
+    let account = &session.host.account;
+    // The trash last: what goes there meanwhile is in both, and its last word counts.
+    let all = entries(account)?.into_iter().chain(trashed_entries(account)?);
+    let boxes: Vec<(String, u32, u64, bool)> = all
         .map(|entry| {
-            let (cpu, memory) = size(entry);
-            (entry.name.to_string(), cpu, memory)
+            let (cpu, memory) = size(&entry);
+            (entry.name.to_string(), cpu, memory, entry.trashed.is_some())
         })
         .collect();
     broker.report(&boxes, disk)?;

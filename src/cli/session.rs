@@ -27,8 +27,15 @@ impl Session {
         for found in recover(&session.host, but)? {
             out.warning(&match found {
                 Recovered::Destroyed(name) => format!("destroying {name} had been cut short; it is finished now"),
-                Recovered::Created { name, starting } => format!(
-                    "creating {name} had been cut short; it is {}: `devbox-ctl start {name}`, or `devbox-ctl destroy --keep-volume {name}`",
+                Recovered::Trashed(name) => {
+                    format!("destroying {name} had been cut short; it is finished now, and {name} is in the trash")
+                }
+                Recovered::PutBack(name) => {
+                    format!("restoring {name} had been cut short; it is in the trash as before")
+                }
+                Recovered::Created { name, starting, restored } => format!(
+                    "{} {name} had been cut short; it is {}: `devbox-ctl start {name}`, or `devbox-ctl destroy {name}`",
+                    if restored { "restoring" } else { "creating" },
                     if starting { "starting" } else { "not started" }
                 ),
                 Recovered::Stuck(name, why) => {
@@ -47,6 +54,17 @@ impl Session {
     pub(super) fn hold(&self, name: &BoxName) -> Result<Held, Failure> {
         match self.host.hold(name) {
             Err(HostError::Gone { .. }) => Err(Failure::no_such_box(name)),
+            other => Ok(other?),
+        }
+    }
+
+    /// The one of this name that is in the trash, locked.
+    pub(super) fn hold_trashed(&self, name: &BoxName) -> Result<Held, Failure> {
+        match self.host.hold_trashed(name) {
+            Err(HostError::Gone { .. }) => {
+                Err(Failure::new(Kind::NoSuchBox, format!("there is no {name} in your trash"))
+                    .hint("`devbox-ctl trash` shows what is in it"))
+            }
             other => Ok(other?),
         }
     }
@@ -79,7 +97,7 @@ pub(super) fn each(
     for name in &names {
         let done = session.host.interrupts.check().map_err(Failure::from).and_then(|()| {
             let held = session.hold(name)?;
-            if let Some(Pending::Destroy { .. }) = held.entry.pending {
+            if let Some(Pending::Destroy { .. } | Pending::Trash) = held.entry.pending {
                 return Err(half_destroyed(name));
             }
             act(&session, held)
@@ -98,7 +116,7 @@ pub(super) fn each(
     first
 }
 
-fn half_destroyed(name: &BoxName) -> Failure {
+pub(super) fn half_destroyed(name: &BoxName) -> Failure {
     Failure::new(Kind::Backend, format!("{name} is half destroyed"))
         .hint(format!("`devbox-ctl destroy --yes {name}` goes on with it, and says what is in the way"))
 }

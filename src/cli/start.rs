@@ -46,13 +46,17 @@ pub(super) fn whole(held: &Held) -> Result<&Entry, Failure> {
     }
 }
 
+/// What its mark says, where there is one.
+pub(super) fn why_stopped(entry: &Entry) -> Option<&str> {
+    entry.stopped.as_ref().map(|mark| mark.why.as_deref().unwrap_or(BY_OWNER))
+}
+
 /// What a start of the box is decided from; `ask`: whether the host must have room for it.
 pub(super) fn request<'a>(session: &Session, entry: &'a Entry, ask: bool) -> Result<StartRequest<'a>, Failure> {
-    let creating = matches!(entry.pending, Some(Pending::Create));
+    let creating = matches!(entry.pending, Some(Pending::Create { .. }));
     // Whether systemd has read the units that are in the folder now.
     let loaded = !creating && session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?;
     let sizes = entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
-    let marked = entry.stopped.as_ref().map(|mark| mark.why.as_deref().unwrap_or(BY_OWNER));
     let ask = if (ask || creating) && session.host.broker()?.is_some() { sizes } else { None };
-    Ok(StartRequest { name: &entry.name, loaded, marked, creating, ask })
+    Ok(StartRequest { name: &entry.name, loaded, marked: why_stopped(entry), creating, ask })
 }

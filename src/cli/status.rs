@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 use super::error::Failure;
 use super::output::{self, Output};
-use super::tailnet;
 use super::view::{State, View};
+use super::{tailnet, trash};
 use crate::host::life;
 use crate::host::systemd::Systemd;
-use crate::host::{Account, entry};
+use crate::host::{Account, entry, trashed_entry};
 use crate::policy::said::with_own_word;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -23,7 +23,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
     let account = Account::current()?;
-    let entry = entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
+    let Some(entry) = entry(&account, &name) else {
+        let trashed = trashed_entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
+        return show(&trash::view(&account, &trashed), out);
+    };
     let systemd = Systemd::connect(&account)?;
     let mut view = view(&account, &systemd, &entry)?;
     let stands = tailnet::keeper(&account, tailnet::of(&entry))
@@ -38,10 +41,15 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Some(Err(why)) => out.warning(&why.message),
         None => {}
     }
+    show(&view, out)
+}
+
+#[allow(clippy::unnecessary_wraps)] // it is a verb's last word
+fn show(view: &View, out: Output) -> Result<(), Failure> {
     if out.json {
-        output::json(&view);
+        output::json(view);
     } else {
-        output::raw(&text(&view, Timestamp::now()));
+        output::raw(&text(view, Timestamp::now()));
     }
     Ok(())
 }
@@ -83,6 +91,12 @@ fn text(view: &View, now: Timestamp) -> String {
         let left = output::span(stops.as_second() - now.as_second());
         lines.push(("stops", format!("in {left} if nobody uses it; `devbox-ctl why {}`", view.name)));
     }
+    if view.state == State::Trashed {
+        let by = trash::by(view.trashed_by).to_owned();
+        let parts = [Some(by), view.trashed_at.map(ago), view.trashed_why.clone()];
+        lines.push(("destroyed", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+        lines.push(("until", trash::until(view.emptied_at)));
+    }
     if let Some(restarts) = view.restarts.filter(|n| *n > 0) {
         lines.push(("restarts", restarts.to_string()));
     }
@@ -108,7 +122,8 @@ fn text(view: &View, now: Timestamp) -> String {
     if let Some(created) = view.created_at {
         lines.push(("created", ago(created)));
     }
-    lines.into_iter().map(|(key, value)| format!("{key:<9}{value}\n")).collect()
+    let width = lines.iter().map(|(key, _)| key.len() + 1).max().unwrap_or(0).max(9);
+    lines.into_iter().map(|(key, value)| format!("{key:<width$}{value}\n")).collect()
 }
 
 #[cfg(test)]
@@ -126,6 +141,7 @@ mod tests {
             spec: Ok(crate::spec::BoxSpec::from_toml(toml).unwrap()),
             stopped,
             pending: None,
+            trashed: None,
         };
         let now = "2026-01-04T03:04:05Z".parse().unwrap();
         let active = UnitState { active: "active".to_owned(), sub: "running".to_owned() };
@@ -142,5 +158,11 @@ mod tests {
         insta::assert_json_snapshot!("status_running_json", view);
         let mark = toml::from_str("at = \"2026-01-03T03:04:05Z\"\nwhy = \"by its owner\"\n").unwrap();
         insta::assert_snapshot!("status_stopped", text(&View::new("alice", &entry(Some(mark)), &[].into()), now));
+        let mark: crate::host::TrashMark = toml::from_str("at = \"2026-01-03T03:04:05Z\"\nby = \"owner\"\n").unwrap();
+        let trashed = Entry { trashed: Some(mark.clone()), ..entry(None) };
+        let view = View::new("alice", &trashed, &[].into());
+        let view = View { emptied_at: mark.ends(14), ..view };
+        insta::assert_snapshot!("status_trashed", text(&view, now));
+        insta::assert_json_snapshot!("status_trashed_json", view);
     }
 }

@@ -9,6 +9,7 @@ use super::tailnet;
 use crate::host::life::{self, Outlook};
 use crate::host::systemd::{UnitDetails, UnitState};
 use crate::host::{Entry, Pending, Trouble};
+use crate::plan::TrashedBy;
 use crate::policy::life::Act;
 use crate::policy::life::book::Record;
 use crate::policy::said::{Said, said};
@@ -28,6 +29,8 @@ pub(super) enum State {
     Broken,
     Creating,
     Destroying,
+    /// Destroyed, and can be brought back.
+    Trashed,
 }
 
 impl State {
@@ -41,6 +44,7 @@ impl State {
             Self::Broken => "broken",
             Self::Creating => "creating",
             Self::Destroying => "destroying",
+            Self::Trashed => "trashed",
         }
     }
 
@@ -57,8 +61,9 @@ impl State {
 
     pub(super) fn of(entry: &Entry, unit: Option<&UnitState>) -> Self {
         match &entry.pending {
-            Some(Pending::Destroy { .. }) => Self::Destroying,
-            Some(Pending::Create) if entry.is_busy() => Self::Creating,
+            Some(Pending::Destroy { .. } | Pending::Trash) => Self::Destroying,
+            Some(Pending::Create { .. }) if entry.is_busy() => Self::Creating,
+            _ if entry.trashed.is_some() => Self::Trashed,
             _ if entry.spec.is_err() => Self::Broken,
             _ => Self::of_unit(unit),
         }
@@ -94,6 +99,13 @@ pub(super) struct View {
     pub(super) stopped_why: Option<String>,
     pub(super) stops_at: Option<Timestamp>,
     pub(super) trashed_at: Option<Timestamp>,
+    /// `owner`, `timer` or `administrator`.
+    pub(super) trashed_by: Option<TrashedBy>,
+    pub(super) trashed_why: Option<String>,
+    /// When it is deleted for good; null in the trash is until someone says so.
+    pub(super) emptied_at: Option<Timestamp>,
+    /// What its volumes take; only `trash` measures it.
+    pub(super) size_bytes: Option<u64>,
     pub(super) unit: String,
     pub(super) memory_used_bytes: Option<u64>,
     pub(super) cpu_used_seconds: Option<u64>,
@@ -107,16 +119,19 @@ impl View {
     pub(super) fn new(owner: &str, entry: &Entry, units: &HashMap<String, UnitState>) -> Self {
         let unit = names::service(&entry.name);
         let spec = entry.spec.as_ref().ok();
-        let interrupted = matches!(entry.pending, Some(Pending::Create)) && !entry.is_busy();
+        let restored = matches!(entry.pending, Some(Pending::Create { restored: true }));
+        let interrupted = matches!(entry.pending, Some(Pending::Create { .. })) && !entry.is_busy();
         let state = State::of(entry, units.get(&unit));
         let trouble = match &entry.spec {
             Err(trouble) => Some(trouble.to_string()),
-            Ok(_) if interrupted && state != State::Running => {
-                Some("its creation was cut short; start or destroy it".to_owned())
+            Ok(_) if interrupted && !matches!(state, State::Running | State::Trashed) => {
+                let what = if restored { "its return from the trash" } else { "its creation" };
+                Some(format!("{what} was cut short; start or destroy it"))
             }
             Ok(_) => None,
         };
         let mark = entry.stopped.clone().unwrap_or_default();
+        let trashed = entry.trashed.clone().unwrap_or_default();
         Self {
             name: entry.name.to_string(),
             owner: owner.to_owned(),
@@ -138,7 +153,11 @@ impl View {
             stopped_at: mark.at,
             stopped_why: mark.why,
             stops_at: None,
-            trashed_at: None,
+            trashed_at: trashed.at,
+            trashed_by: trashed.by,
+            trashed_why: trashed.why,
+            emptied_at: None,
+            size_bytes: None,
             unit,
             memory_used_bytes: None,
             cpu_used_seconds: None,
@@ -153,7 +172,7 @@ impl View {
         let name = b.name.parse().ok()?;
         let folder = std::path::PathBuf::new();
         let unknown = Err(Trouble::Missing { file: String::new() });
-        let entry = Entry { name, folder, spec: unknown, stopped: None, pending: None };
+        let entry = Entry { name, folder, spec: unknown, stopped: None, pending: None, trashed: None };
         let created_at = Timestamp::from_second(b.since).ok();
         let view = Self::new(&b.owner, &entry, &HashMap::new());
         let known = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::error::Failure;
 use super::output::{self, Output};
 use crate::host::life::{self, Outlook};
-use crate::host::{self, Account, entry};
+use crate::host::{self, Account, entry, trashed_entry};
 use crate::policy::life::activity::Kind;
 use crate::policy::life::book::Record;
 use crate::policy::life::{Act, Decision, Held, Phase, Work};
@@ -46,12 +46,14 @@ struct Shown {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let name: BoxName = args.name.parse()?;
     let account = Account::current()?;
-    let entry = entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
+    let entry = entry(&account, &name).or_else(|| trashed_entry(&account, &name));
+    let entry = entry.ok_or_else(|| Failure::no_such_box(&name))?;
     let settings = host::settings()?;
     // As it is at this moment; only the timer writes down what it sees.
     let mut book = life::read(&account);
     life::sample(&account, &mut book)?;
-    let outlook = life::outlook(&book, &entry, settings.owner(&account.user), false);
+    let owner = settings.owner(&account.user);
+    let outlook = life::outlook(&book, &entry, owner, life::is_trash_full(&account, owner)?);
     if out.json {
         output::json(&told(&outlook));
     } else {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Uid, User};
 
 use super::HostError;
+use crate::plan::Place;
 use crate::spec::BoxName;
 
 /// The owner, by the kernel's word: never `$USER` or `$HOME`.
@@ -42,6 +43,19 @@ impl Account {
 
     pub fn folder(&self, name: &BoxName) -> PathBuf {
         self.boxes().join(name.as_str())
+    }
+
+    /// Destroyed boxes: beside Quadlet's folder, so that a rename is enough, and outside its search.
+    pub fn trash(&self) -> PathBuf {
+        self.home.join(".config/containers/devbox-trash")
+    }
+
+    /// A box's folder.
+    pub fn folder_in(&self, place: Place, name: &BoxName) -> PathBuf {
+        match place {
+            Place::Boxes => self.folder(name),
+            Place::Trash => self.trash().join(name.as_str()),
+        }
     }
 
     /// Everything Quadlet searches for this user that the user can write.

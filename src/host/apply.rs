@@ -9,7 +9,7 @@ use super::systemd::{Job, JobEnd, Systemd};
 use super::{
     Account, AccountLock, Broker, Entry, HostError, Interrupts, files, generator, journal, own, registry, stage,
 };
-use crate::plan::{Plan, Step};
+use crate::plan::{Place, Plan, Step};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
@@ -63,6 +63,13 @@ impl From<Held> for Hold {
     }
 }
 
+/// A box that is counted where it was not: limits are the account's.
+impl From<(Held, AccountLock)> for Hold {
+    fn from((held, admission): (Held, AccountLock)) -> Self {
+        Self { admission: Some(admission), lock: Some(held.lock) }
+    }
+}
+
 /// A box as it is, and stays until this is dropped.
 #[derive(Debug)]
 pub struct Held {
@@ -94,15 +101,24 @@ impl Host {
 
     /// The box of this name, once nobody else is at work on it.
     pub fn hold(&self, name: &BoxName) -> Result<Held, HostError> {
-        let lock = BoxLock::take(&self.account.folder(name), name.as_str(), &self.interrupts)?;
-        let entry = registry::entry(&self.account, name).ok_or_else(|| HostError::Gone { what: name.to_string() })?;
-        Ok(Held { entry, lock })
+        self.hold_in(Place::Boxes, name)
+    }
+
+    /// The same in the trash.
+    pub fn hold_trashed(&self, name: &BoxName) -> Result<Held, HostError> {
+        self.hold_in(Place::Trash, name)
+    }
+
+    fn hold_in(&self, place: Place, name: &BoxName) -> Result<Held, HostError> {
+        let lock = BoxLock::take(&self.account.folder_in(place, name), name.as_str(), &self.interrupts)?;
+        let entry = registry::entry_in(&self.account, place, name);
+        Ok(Held { entry: entry.ok_or_else(|| HostError::Gone { what: name.to_string() })?, lock })
     }
 
     /// `None` when somebody is at work on it, or when it is gone.
-    pub(super) fn try_hold(&self, name: &BoxName) -> Option<Held> {
-        let lock = BoxLock::try_take(&self.account.folder(name))?;
-        Some(Held { entry: registry::entry(&self.account, name)?, lock })
+    pub(super) fn try_hold(&self, place: Place, name: &BoxName) -> Option<Held> {
+        let lock = BoxLock::try_take(&self.account.folder_in(place, name))?;
+        Some(Held { entry: registry::entry_in(&self.account, place, name)?, lock })
     }
 
     /// The right to make a box of this name.
@@ -115,12 +131,13 @@ impl Host {
     /// Carries out a plan on a box, which stays locked meanwhile; an admission is held until the folder is there.
     pub fn apply(&self, plan: &Plan, hold: Hold, progress: Progress<'_>) -> Result<(), Applied> {
         let Hold { mut admission, mut lock } = hold;
+        let mut place = plan.place;
         let mut deaf = None;
         let mut first = Ok(());
         for (at, step) in plan.steps.iter().enumerate() {
             progress(&step.describe(&plan.name));
             // Half a destruction is worse than a whole one; it takes a second.
-            if matches!(step, Step::MarkDestroying { .. }) && self.interrupts.check().is_ok() {
+            if matches!(step, Step::MarkDestroying { .. } | Step::MarkTrashing) && self.interrupts.check().is_ok() {
                 deaf = Some(self.interrupts.ignore());
             }
             let done = match step {
@@ -128,26 +145,38 @@ impl Host {
                     lock = Some(held);
                     drop(admission.take());
                 }),
-                other => self.interrupts.check().and_then(|()| self.step(&plan.name, other)),
+                other => self.interrupts.check().and_then(|()| self.step(&mut place, &plan.name, other)),
             };
+            // From here on it is counted where it belongs.
+            if matches!(step, Step::MarkTrashing | Step::FromTrash) {
+                drop(admission.take());
+            }
             if done.is_err() && is_done_without(step) {
                 first = first.and(done);
                 continue;
             }
             if let Err(cause) = done {
                 // Until it is published there is nothing to take back.
-                let refused_at_once = at == 0 && matches!(cause, HostError::Refused(_));
-                if lock.is_none() || plan.undo.is_empty() || refused_at_once {
+                let only_marked = plan.steps[..at].iter().all(Step::is_mark);
+                if only_marked && matches!(cause, HostError::Refused(_) | HostError::Interrupted) {
+                    let _deaf = self.interrupts.ignore();
+                    let back = plan.refused.iter().try_for_each(|step| self.step(&mut place, &plan.name, step));
+                    let undo_failed = back.err().map(Box::new);
+                    return Err(Applied { cause: Box::new(cause), undo_failed, undone: false });
+                }
+                // Whether the broker has done it is not known: the marks stay, and the next command asks again.
+                let unknown = only_marked && matches!(cause, HostError::Broker(_));
+                if lock.is_none() || plan.undo.is_empty() || unknown {
                     // But for the name. One that is not given back is free again when the reservation ends.
                     if lock.is_none() && plan.steps[..at].iter().any(|s| matches!(s, Step::Reserve { .. })) {
-                        let _ = self.step(&plan.name, &Step::Release);
+                        let _ = self.step(&mut place, &plan.name, &Step::Release);
                     }
                     return Err(Applied { cause: Box::new(cause), undo_failed: None, undone: false });
                 }
                 let _deaf = self.interrupts.ignore();
                 return Err(Applied {
                     cause: Box::new(cause),
-                    undo_failed: self.undo(plan, progress).err().map(Box::new),
+                    undo_failed: self.undo(plan, &mut place, progress).err().map(Box::new),
                     undone: true,
                 });
             }
@@ -157,11 +186,11 @@ impl Host {
     }
 
     /// Every step is tried; the first failure is told.
-    fn undo(&self, plan: &Plan, progress: Progress<'_>) -> Result<(), HostError> {
+    fn undo(&self, plan: &Plan, place: &mut Place, progress: Progress<'_>) -> Result<(), HostError> {
         progress("take it back");
         let mut first = Ok(());
         for step in &plan.undo {
-            let done = self.step(&plan.name, step);
+            let done = self.step(place, &plan.name, step);
             // While volumes or units are left, the folder and its mark must stay: they say how to finish.
             if done.is_err() && !is_done_without(step) && !matches!(step, Step::Reload | Step::ResetFailed { .. }) {
                 return done;
@@ -187,8 +216,9 @@ impl Host {
         Ok(lock)
     }
 
-    fn step(&self, name: &BoxName, step: &Step) -> Result<(), HostError> {
-        let folder = self.account.folder(name);
+    /// `place`: where the folder is, and is after it.
+    fn step(&self, place: &mut Place, name: &BoxName, step: &Step) -> Result<(), HostError> {
+        let folder = self.account.folder_in(*place, name);
         match step {
             Step::Publish => Err(HostError::Systemd("a plan published twice".to_owned())),
             Step::Reload => self.systemd.reload(),
@@ -204,7 +234,15 @@ impl Host {
             }
             Step::UnmarkStopped => files::remove(&folder.join(names::STOPPED_FILE)),
             Step::MarkDestroying { keep_volumes } => registry::mark_destroying(&folder, name, keep_volumes),
-            Step::Settle => files::remove(&folder.join(names::CREATING_FILE)),
+            Step::NoteTrashed { by, why } => registry::note_trashed(&folder, *by, why.as_deref()),
+            Step::MarkTrashing => files::mark(&folder, &[names::TRASHING_FILE.to_owned()]),
+            Step::UnmarkTrashing => registry::unmark_trashing(&folder),
+            Step::MarkRestoring => files::mark(&folder, &[names::CREATING_FILE.to_owned()]),
+            Step::ToTrash => self.move_to(place, Place::Trash, name),
+            Step::FromTrash => self.move_to(place, Place::Boxes, name),
+            Step::Trash => self.the_broker()?.trash(name),
+            Step::Restore { cpu, memory, start } => self.the_broker()?.restore(name, *cpu, *memory, *start),
+            Step::Settle => registry::settle(&folder, *place),
             Step::RemoveVolume { volume } => self.podman.remove_volume(name, volume),
             Step::Reserve { cpu, memory, start } => self.the_broker()?.reserve(name, *cpu, *memory, *start),
             Step::Commit => self.the_broker()?.commit(name),
@@ -214,6 +252,19 @@ impl Host {
             Step::Withdraw => files::withdraw(&folder, &stage::aside(&self.account, name)),
             Step::Discard => files::remove_all(&stage::aside(&self.account, name)),
         }
+    }
+
+    fn move_to(&self, place: &mut Place, to: Place, name: &BoxName) -> Result<(), HostError> {
+        files::private_folder(&self.account.trash())?;
+        let [from, into] = [*place, to].map(|place| self.account.folder_in(place, name));
+        if *place != to {
+            files::move_over(&from, &into).map_err(|e| match e {
+                HostError::Taken(_) => HostError::Taken(name.to_string()),
+                other => other,
+            })?;
+            *place = to;
+        }
+        Ok(())
     }
 
     fn run(&self, name: &BoxName, job: Job, unit: &str) -> Result<(), HostError> {

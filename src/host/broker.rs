@@ -15,8 +15,10 @@ trait Broker1 {
     fn reserve(&self, name: &str, cpu_millis: u32, memory_bytes: u64, start: bool) -> zbus::Result<()>;
     fn commit(&self, name: &str) -> zbus::Result<()>;
     fn release(&self, name: &str) -> zbus::Result<()>;
+    fn trash(&self, name: &str) -> zbus::Result<()>;
+    fn restore(&self, name: &str, cpu_millis: u32, memory_bytes: u64, start: bool) -> zbus::Result<()>;
     fn start(&self, name: &str, memory_bytes: u64) -> zbus::Result<()>;
-    fn report(&self, boxes: &[(String, u32, u64)], disk_bytes: u64) -> zbus::Result<()>;
+    fn report(&self, boxes: &[(String, u32, u64, bool)], disk_bytes: u64) -> zbus::Result<()>;
     fn boxes(&self, all: bool, after: &str) -> zbus::Result<Vec<LedgerBox>>;
     fn limits(&self) -> zbus::Result<Vec<OwnerUse>>;
     fn audit(&self, since: i64, owner: &str, most: u32) -> zbus::Result<Vec<AuditLine>>;
@@ -87,7 +89,23 @@ impl Broker {
         said(zbus::block_on(self.0.start(name.as_str(), memory_bytes)))
     }
 
-    pub fn report(&self, boxes: &[(String, u32, u64)], disk_bytes: u64) -> Result<(), HostError> {
+    /// Holds the name as one in the trash. One that is somebody else's by now is not held for its owner any more.
+    pub fn trash(&self, name: &BoxName) -> Result<(), HostError> {
+        debug!("broker: Trash {name}");
+        match said(zbus::block_on(self.0.trash(name.as_str()))) {
+            Err(HostError::Refused(refused)) if refused.why == Why::NoSuchBox => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes it a box again, if it is admitted.
+    pub fn restore(&self, name: &BoxName, cpu: Cpu, memory: Memory, start: bool) -> Result<(), HostError> {
+        debug!("broker: Restore {name}");
+        said(zbus::block_on(self.0.restore(name.as_str(), cpu.millis(), memory.bytes(), start)))
+    }
+
+    /// `true` beside a box: it is in the trash.
+    pub fn report(&self, boxes: &[(String, u32, u64, bool)], disk_bytes: u64) -> Result<(), HostError> {
         debug!("broker: Report of {} box(es)", boxes.len());
         said(zbus::block_on(self.0.report(boxes, disk_bytes)))
     }

@@ -84,6 +84,15 @@ pub(super) fn publish(from: &Path, to: &Path) -> Result<(), HostError> {
     to.parent().map_or(Ok(()), sync)
 }
 
+/// Moves a whole folder from one parent to another where none of the name is yet; one that is not there has moved.
+pub(super) fn move_over(from: &Path, to: &Path) -> Result<(), HostError> {
+    if from.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) && to.exists() {
+        return Ok(());
+    }
+    publish(from, to)?;
+    from.parent().map_or(Ok(()), sync)
+}
+
 /// Moves a folder to where nobody looks for boxes. Its lock goes with it, so that nobody sweeps it meanwhile.
 pub(super) fn withdraw(folder: &Path, aside: &Path) -> Result<(), HostError> {
     match fs::rename(folder, aside) {

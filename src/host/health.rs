@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
-use super::{Broker, Host, HostError, Pending, entries, generator, settings};
+use super::{Broker, Host, HostError, Pending, entries, generator, settings, trashed_entries};
 use crate::spec::ImageRef;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,24 +83,32 @@ pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
             bad("image", format!("you have no {image}"), "`podman load -i devbox-image.oci.tar`")
         },
     ];
-    for entry in entries(&host.account)? {
+    for entry in entries(&host.account)?.into_iter().chain(trashed_entries(&host.account)?) {
         let name = &entry.name;
         match (&entry.spec, &entry.pending) {
             (_, Some(Pending::Destroy { .. })) if !entry.is_busy() => {
                 checked.push(bad(
                     "box",
                     format!("{name} is half destroyed"),
-                    format!("`devbox-ctl destroy --yes {name}`"),
+                    format!("`devbox-ctl destroy --now --yes {name}`"),
                 ));
             }
+            (_, Some(Pending::Trash)) if !entry.is_busy() => {
+                checked.push(bad(
+                    "box",
+                    format!("{name} is half destroyed"),
+                    "`devbox-ctl doctor --fix` goes on with it",
+                ));
+            }
+            _ if entry.trashed.is_some() => {}
             (Err(why), _) => {
                 let mend = format!("`devbox-ctl destroy --keep-volume {name}` keeps its data; create it again");
                 checked.push(bad("box", format!("{name}: {why}"), mend));
             }
-            (Ok(_), Some(Pending::Create)) if !entry.is_busy() => {
+            (Ok(_), Some(Pending::Create { restored })) if !entry.is_busy() => {
                 checked.push(bad(
                     "box",
-                    format!("creating {name} was cut short"),
+                    format!("{} {name} was cut short", if *restored { "restoring" } else { "creating" }),
                     format!("`devbox-ctl start {name}`"),
                 ));
             }

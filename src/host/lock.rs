@@ -28,6 +28,8 @@ impl AccountLock {
         for folder in [account.boxes(), account.stage()] {
             files::private_folder(&folder)?;
         }
+        // While there is room: a box is to find its way there on a full disk too. Who needs it says why it is not there.
+        let _ = files::private_folder(&account.trash());
         take(&account.boxes(), "your boxes", PATIENCE, interrupts).map(Self)
     }
 }

@@ -5,6 +5,7 @@
 mod account;
 mod apply;
 mod broker;
+mod disk;
 mod error;
 mod etc;
 mod files;
@@ -37,4 +38,7 @@ pub use interrupt::Interrupts;
 pub use keeper::{Keeper, Left, tidy};
 pub use lock::AccountLock;
 pub use recover::{Recovered, recover};
-pub use registry::{BY_OWNER, Entry, Pending, StopMark, Trouble, entries, entry, names as box_names};
+pub use registry::{
+    BY_OWNER, Entry, Pending, StopMark, TrashMark, Trouble, entries, entry, names as box_names, trash_names,
+    trashed_entries, trashed_entry,
+};

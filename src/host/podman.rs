@@ -22,7 +22,7 @@ use crate::spec::{BoxName, DevIs, ImageRef};
 pub struct Podman {
     environment: HashMap<String, String>,
     /// Where nothing moves it (containers-storage.conf(5), containers.conf(5)).
-    store: Option<PathBuf>,
+    pub(super) store: Option<PathBuf>,
 }
 
 /// Variables that begin so may move the store or name another machine's (podman(1)).
@@ -57,7 +57,7 @@ impl Podman {
         &self.environment
     }
 
-    fn run(&self, what: &'static str, arguments: &[&str]) -> Result<std::process::Output, HostError> {
+    pub(super) fn run(&self, what: &'static str, arguments: &[&str]) -> Result<std::process::Output, HostError> {
         debug!("podman {}", arguments.join(" "));
         let child = cmd("podman", arguments).full_env(&self.environment).stdin_null().stdout_capture().stderr_capture();
         let child = child.unchecked();
@@ -137,22 +137,6 @@ impl Podman {
                 Err(failed_to("the box did not take the notice within ten seconds"))
             }
         }
-    }
-
-    /// What images, containers and volumes take on disk, in bytes: their files belong to subordinate ids, which only
-    /// podman's own user namespace may look into.
-    pub fn disk_bytes(&self) -> Result<u64, HostError> {
-        let format = "--format={{.Store.GraphRoot}}";
-        let info = self.run("info", &["info", format])?;
-        let root = String::from_utf8_lossy(&info.stdout).trim().to_owned();
-        if !info.status.success() || !root.starts_with('/') {
-            return Err(failed("info", &info));
-        }
-        let output =
-            self.run("unshare", &["unshare", "du", "--summarize", "--block-size=1", "--one-file-system", "--", &root])?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        // A file that goes while du looks makes it end with 1; the sum is good all the same.
-        text.split_whitespace().next().and_then(|n| n.parse().ok()).ok_or_else(|| failed("unshare du", &output))
     }
 
     /// Whether the owner's store has the image.
@@ -288,7 +272,7 @@ fn moves_the_store(table: &toml::Table) -> bool {
         || has("engine", "remote")
 }
 
-fn failed(what: &'static str, output: &std::process::Output) -> HostError {
+pub(super) fn failed(what: &'static str, output: &std::process::Output) -> HostError {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let last: Vec<&str> = stderr.lines().filter(|l| !l.trim().is_empty()).collect();
     HostError::Podman { what, stderr: printable(last.last().unwrap_or(&"it said nothing")) }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{AccountLock, Host, HostError, Pending, files, own, registry, stage};
-use crate::plan;
+use super::{AccountLock, Held, Host, HostError, Pending, files, own, registry, stage};
+use crate::plan::{self, Place};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
@@ -12,8 +12,12 @@ use crate::spec::BoxName;
 pub enum Recovered {
     /// A destruction was finished.
     Destroyed(BoxName),
-    /// A create was cut short after its units were written; the box is whole, and systemd may be starting it.
-    Created { name: BoxName, starting: bool },
+    /// Its way into the trash was finished.
+    Trashed(BoxName),
+    /// A restore was cut short before it had moved anything; it is in the trash still.
+    PutBack(BoxName),
+    /// A create or a restore was cut short after its units were there; the box is whole, and systemd may be starting it.
+    Created { name: BoxName, starting: bool, restored: bool },
     /// A destruction still cannot be finished.
     Stuck(BoxName, HostError),
     /// What dead commands left could not be removed.
@@ -37,41 +41,55 @@ pub fn recover(host: &Host, but: Option<&BoxName>) -> Result<Vec<Recovered>, Hos
         found.push(Recovered::Unswept(why));
     }
     drop(admission);
-    for name in registry::cut_short(&host.account)? {
-        if but == Some(&name) {
-            continue;
-        }
-        // Held by whoever is at work on it, or gone: nothing was cut short.
-        let Some(held) = host.try_hold(&name) else { continue };
-        match held.entry.pending {
-            Some(Pending::Destroy { ref keep_volumes }) => {
-                let plan = plan::destroy(&name, keep_volumes, host.broker()?.is_some());
-                found.push(match host.apply(&plan, held.into(), &|_| {}) {
-                    Ok(()) => Recovered::Destroyed(name),
-                    Err(applied) => Recovered::Stuck(name, *applied.cause),
-                });
+    for place in [Place::Boxes, Place::Trash] {
+        for name in registry::cut_short(&host.account, place)? {
+            // Held by whoever is at work on it, or gone: nothing was cut short.
+            let Some(held) = host.try_hold(place, &name) else { continue };
+            let is_its_own = but == Some(&name)
+                && (place == Place::Boxes || matches!(held.entry.pending, Some(Pending::Destroy { .. })));
+            if !is_its_own {
+                found.extend(finish(host, place, held)?);
             }
-            Some(Pending::Create) => {
-                let unit = names::service(&name);
-                let states = host.systemd.states(&unit)?;
-                match states.get(&unit).map(|s| s.active.as_str()) {
-                    // It went through but for its last steps; or a reboot has started it, and the broker does not know.
-                    Some("active") => {
-                        let sizes = held.entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
-                        let sizes = if host.broker()?.is_some() { sizes } else { None };
-                        match host.apply(&plan::settle(&name, sizes), held.into(), &|_| {}).map_err(|a| *a.cause) {
-                            Ok(()) => {}
-                            Err(why @ HostError::Refused(_)) => found.push(Recovered::Unsettled(name, why)),
-                            Err(other) => return Err(other),
-                        }
-                    }
-                    other => found.push(Recovered::Created { name, starting: other == Some("activating") }),
-                }
-            }
-            None => {}
         }
     }
     Ok(found)
+}
+
+fn finish(host: &Host, place: Place, held: Held) -> Result<Option<Recovered>, HostError> {
+    let name = held.entry.name.clone();
+    let brokered = host.broker()?.is_some();
+    let (plan, done): (_, fn(BoxName) -> Recovered) = match held.entry.pending {
+        Some(Pending::Destroy { ref keep_volumes }) => {
+            (plan::destroy(&name, place, keep_volumes, brokered), Recovered::Destroyed)
+        }
+        Some(Pending::Trash) => (plan::trash_further(&name, place, brokered), Recovered::Trashed),
+        Some(Pending::Create { .. }) if place == Place::Trash => (plan::put_back(&name, brokered), Recovered::PutBack),
+        Some(Pending::Create { restored }) => return finish_create(host, held, restored),
+        None => return Ok(None),
+    };
+    Ok(Some(match host.apply(&plan, held.into(), &|_| {}) {
+        Ok(()) => done(name),
+        Err(applied) => Recovered::Stuck(name, *applied.cause),
+    }))
+}
+
+fn finish_create(host: &Host, held: Held, restored: bool) -> Result<Option<Recovered>, HostError> {
+    let name = held.entry.name.clone();
+    let unit = names::service(&name);
+    let states = host.systemd.states(&unit)?;
+    match states.get(&unit).map(|s| s.active.as_str()) {
+        // It went through but for its last steps; or a reboot has started it, and the broker does not know.
+        Some("active") => {
+            let sizes = held.entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
+            let sizes = if host.broker()?.is_some() { sizes } else { None };
+            match host.apply(&plan::settle(&name, sizes), held.into(), &|_| {}).map_err(|a| *a.cause) {
+                Ok(()) => Ok(None),
+                Err(why @ HostError::Refused(_)) => Ok(Some(Recovered::Unsettled(name, why))),
+                Err(other) => Err(other),
+            }
+        }
+        other => Ok(Some(Recovered::Created { name, starting: other == Some("activating"), restored })),
+    }
 }
 
 /// Has systemd forget boxes whose folders were withdrawn by a command that then died.
@@ -92,7 +110,8 @@ fn forget_one(host: &Host, name: &BoxName, folder: &Path) -> Result<(), HostErro
     for unit in names::volume_services(name).into_iter().chain([names::service(name)]) {
         host.systemd.reset_failed(&unit)?;
     }
-    if registry::entry(&host.account, name).is_none() {
+    let is_there = [Place::Boxes, Place::Trash].map(|place| registry::entry_in(&host.account, place, name).is_some());
+    if is_there == [false, false] {
         match host.broker()? {
             Some(broker) => broker.release(name)?,
             None => own::depart(&host.account, name)?,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::BoxLock;
 use super::{Account, HostError, files, podman};
+use crate::plan::{Place, TrashedBy};
 use crate::quadlet::names;
 use crate::spec::{BoxName, BoxSpec};
 
@@ -18,6 +19,8 @@ pub struct Entry {
     /// Its owner wants it stopped.
     pub stopped: Option<StopMark>,
     pub pending: Option<Pending>,
+    /// It is in the trash, and not among the boxes.
+    pub trashed: Option<TrashMark>,
 }
 
 /// Why a folder is no whole box.
@@ -48,11 +51,39 @@ impl StopMark {
     }
 }
 
+/// When, by whom and why it was put into the trash; what is not known is nobody's to guess.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrashMark {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<TrashedBy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl TrashMark {
+    /// When it is deleted, `days` after its owner put it there. What anybody else put there, and what is not known, stays
+    /// until someone says so.
+    pub fn ends(&self, days: u32) -> Option<jiff::Timestamp> {
+        let at = self.at.filter(|_| self.by == Some(TrashedBy::Owner))?;
+        at.checked_add(jiff::SignedDuration::from_hours(i64::from(days) * 24)).ok()
+    }
+}
+
 /// An operation that has begun and not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
-    Create,
-    Destroy { keep_volumes: Vec<String> },
+    /// `restored`: it was in the trash before.
+    Create {
+        restored: bool,
+    },
+    Destroy {
+        keep_volumes: Vec<String>,
+    },
+    /// On its way into the trash.
+    Trash,
 }
 
 impl Entry {
@@ -64,12 +95,36 @@ impl Entry {
 
 /// All boxes of the account, by name. Folders that cannot be box names are not ours and are passed over.
 pub fn entries(account: &Account) -> Result<Vec<Entry>, HostError> {
-    Ok(names(account)?.into_iter().map(|name| read(name.clone(), account.folder(&name))).collect())
+    entries_in(account, Place::Boxes)
+}
+
+/// What is in the trash, by name.
+pub fn trashed_entries(account: &Account) -> Result<Vec<Entry>, HostError> {
+    entries_in(account, Place::Trash)
+}
+
+fn entries_in(account: &Account, place: Place) -> Result<Vec<Entry>, HostError> {
+    Ok(names_in(account, place)?.into_iter().filter_map(|name| entry_in(account, place, &name)).collect())
 }
 
 /// The boxes' names alone.
 pub fn names(account: &Account) -> Result<Vec<BoxName>, HostError> {
-    let boxes = account.boxes();
+    names_in(account, Place::Boxes)
+}
+
+/// What is in the trash or on its way there, as the limit of the trash counts it.
+pub fn trash_names(account: &Account) -> Result<Vec<BoxName>, HostError> {
+    let is_on_its_way = |name: &BoxName| pending(name, &account.folder(name)) == Some(Pending::Trash);
+    let mut all: Vec<BoxName> = names(account)?.into_iter().filter(is_on_its_way).collect();
+    // Read after those on their way, so that none is in neither.
+    all.extend(names_in(account, Place::Trash)?);
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+fn names_in(account: &Account, place: Place) -> Result<Vec<BoxName>, HostError> {
+    let boxes = if place == Place::Boxes { account.boxes() } else { account.trash() };
     let folders = files::names_in(&boxes).map_err(HostError::io("reading", &boxes))?;
     let name = |folder: PathBuf| {
         let name: BoxName = folder.file_name()?.to_str()?.parse().ok()?;
@@ -79,9 +134,9 @@ pub fn names(account: &Account) -> Result<Vec<BoxName>, HostError> {
 }
 
 /// Boxes that have a mark of something begun.
-pub(super) fn cut_short(account: &Account) -> Result<Vec<BoxName>, HostError> {
-    let mut names = names(account)?;
-    names.retain(|name| pending(name, &account.folder(name)).is_some());
+pub(super) fn cut_short(account: &Account, place: Place) -> Result<Vec<BoxName>, HostError> {
+    let mut names = names_in(account, place)?;
+    names.retain(|name| pending(name, &account.folder_in(place, name)).is_some());
     Ok(names)
 }
 
@@ -97,31 +152,75 @@ pub(super) fn mark_destroying(folder: &Path, name: &BoxName, keep: &[String]) ->
     files::mark(folder, &[names::DESTROYING_FILE.to_owned()])
 }
 
+/// What is known of a box in the trash. It counts by being there; where the disk has no room for the text, it goes
+/// without.
+pub(super) fn note_trashed(folder: &Path, by: TrashedBy, why: Option<&str>) -> Result<(), HostError> {
+    let mark = TrashMark { at: Some(super::now()), by: Some(by), why: why.map(podman::printable) };
+    let text = toml::to_string(&mark).unwrap_or_default();
+    files::write(folder, names::TRASHED_FILE, &text).or_else(|_| {
+        // What an earlier one said is not so.
+        files::remove(&folder.join(names::TRASHED_FILE))?;
+        files::mark(folder, &[names::TRASHED_FILE.to_owned()])
+    })
+}
+
+/// The mark goes first: what it says without the other is nothing.
+pub(super) fn unmark_trashing(folder: &Path) -> Result<(), HostError> {
+    [names::TRASHING_FILE, names::TRASHED_FILE].iter().try_for_each(|file| files::remove(&folder.join(file)))
+}
+
+/// An operation is through, and the box is where it is.
+pub(super) fn settle(folder: &Path, place: Place) -> Result<(), HostError> {
+    let marks = match place {
+        Place::Boxes => [names::TRASHED_FILE, names::CREATING_FILE],
+        Place::Trash => [names::CREATING_FILE, names::TRASHING_FILE],
+    };
+    marks.iter().try_for_each(|file| files::remove(&folder.join(file)))
+}
+
 fn pending(name: &BoxName, folder: &Path) -> Option<Pending> {
     let is_there = |file: &str| folder.join(file).symlink_metadata().is_ok();
     if is_there(names::DESTROYING_FILE) {
         let keep_volumes = names::volumes(name).into_iter().filter(|v| is_there(&names::keep_file(v))).collect();
         return Some(Pending::Destroy { keep_volumes });
     }
-    is_there(names::CREATING_FILE).then_some(Pending::Create)
+    if is_there(names::TRASHING_FILE) {
+        return Some(Pending::Trash);
+    }
+    let restored = is_there(names::TRASHED_FILE);
+    is_there(names::CREATING_FILE).then_some(Pending::Create { restored })
 }
 
 /// One box, if its folder is there.
 pub fn entry(account: &Account, name: &BoxName) -> Option<Entry> {
-    let folder = account.folder(name);
-    folder.symlink_metadata().is_ok_and(|m| m.is_dir()).then(|| read(name.clone(), folder))
+    entry_in(account, Place::Boxes, name)
 }
 
-fn read(name: BoxName, folder: PathBuf) -> Entry {
+/// One that is in the trash.
+pub fn trashed_entry(account: &Account, name: &BoxName) -> Option<Entry> {
+    entry_in(account, Place::Trash, name)
+}
+
+pub(super) fn entry_in(account: &Account, place: Place, name: &BoxName) -> Option<Entry> {
+    let folder = account.folder_in(place, name);
+    folder.symlink_metadata().is_ok_and(|m| m.is_dir()).then(|| read(name.clone(), folder, place))
+}
+
+fn read(name: BoxName, folder: PathBuf, place: Place) -> Entry {
     let text = |file: &str| files::read(&folder.join(file));
     // A mark that cannot be read is still a mark: the unit's condition sees only that it is there.
     let plain = |mark: StopMark| StopMark { why: mark.why.as_deref().map(podman::printable), ..mark };
     let stopped = text(names::STOPPED_FILE)
         .transpose()
         .map(|t| t.ok().and_then(|t| toml::from_str(&t).ok()).map(plain).unwrap_or_default());
+    let trashed = (place == Place::Trash).then(|| {
+        let mark = text(names::TRASHED_FILE).ok().flatten();
+        let mark: TrashMark = mark.and_then(|t| toml::from_str(&t).ok()).unwrap_or_default();
+        TrashMark { why: mark.why.as_deref().map(podman::printable), ..mark }
+    });
     let pending = pending(&name, &folder);
     let spec = spec(&name, &folder);
-    Entry { name, folder, spec, stopped, pending }
+    Entry { name, folder, spec, stopped, pending, trashed }
 }
 
 fn spec(name: &BoxName, folder: &Path) -> Result<BoxSpec, Trouble> {

@@ -1,6 +1,6 @@
 //! What must hold of every plan, checked apart from the code that makes plans.
 
-use super::{Plan, Step, Verb};
+use super::{Place, Plan, Step, Verb};
 use crate::quadlet::names;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
     let volume_services = names::volume_services(&plan.name);
     let volumes = names::volumes(&plan.name);
 
-    for steps in [&plan.steps, &plan.undo] {
+    for steps in [&plan.steps, &plan.undo, &plan.refused] {
         for (at, step) in steps.iter().enumerate() {
             let before = &steps[..at];
             match step {
@@ -53,8 +53,20 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
                 Step::Release if !before.contains(&Step::Withdraw) => {
                     return broken("it gives a name away that a box has");
                 }
-                Step::Depart if !before.contains(&Step::Withdraw) => {
+                Step::Depart if !before.contains(&Step::Withdraw) && !before.contains(&Step::ToTrash) => {
                     return broken("it takes a box off the tailnet that is there");
+                }
+                Step::ToTrash if !before.contains(&Step::Stop { unit: unit.clone() }) => {
+                    return broken("it moves a box away that may run");
+                }
+                Step::ToTrash if !before.contains(&Step::MarkTrashing) => {
+                    return broken("it moves a box away before it says so");
+                }
+                Step::ToTrash if !steps[at..].contains(&Step::Reload) || !steps[at..].contains(&Step::Settle) => {
+                    return broken("it leaves units behind that systemd knows");
+                }
+                Step::FromTrash if !before.contains(&Step::MarkRestoring) => {
+                    return broken("it brings a box back before it says so");
                 }
                 Step::Discard if !before.contains(&Step::Withdraw) || !before.contains(&Step::Reload) => {
                     return broken("it deletes units that systemd may still know");
@@ -83,17 +95,35 @@ pub fn check(plan: &Plan) -> Result<(), Broken> {
     if plan.files.iter().any(|f| f.name.contains('/') || f.name.starts_with('.')) {
         return broken("it writes outside the box's folder");
     }
-    if plan.verb != Verb::Destroy
-        && plan.steps.iter().any(|s| matches!(s, Step::RemoveVolume { .. } | Step::Withdraw | Step::Discard))
+    if plan.steps.contains(&Step::FromTrash)
+        && (!plan.undo.contains(&Step::ToTrash) || plan.undo.iter().any(|s| matches!(s, Step::NoteTrashed { .. })))
     {
+        return broken("it does not put back what it took out of the trash, as it was");
+    }
+    if (plan.place == Place::Trash) != plan.refused.iter().all(|s| *s == Step::Settle)
+        && plan.steps.iter().any(|s| matches!(s, Step::Trash | Step::Restore { .. }))
+    {
+        return broken("a refusal of the broker's leaves it neither here nor there");
+    }
+    if plan.verb != Verb::Create && [&plan.undo, &plan.refused].into_iter().flatten().any(is_loss) {
+        return broken("to take it back would lose data");
+    }
+    if plan.verb != Verb::Destroy && plan.steps.iter().any(is_loss) {
         return broken("it removes without being asked to");
     }
     Ok(())
 }
 
+fn is_loss(step: &Step) -> bool {
+    matches!(step, Step::RemoveVolume { .. } | Step::Withdraw | Step::Discard | Step::Release)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{CreateRequest, StartRequest, create, destroy, restart, settle, start, stop};
+    use super::super::{
+        CreateRequest, RestoreRequest, StartRequest, TrashedBy, create, destroy, put_back, restart, restore, settle,
+        start, stop, trash, trash_further,
+    };
     use super::*;
     use crate::quadlet::UnitFile;
     use proptest::prelude::*;
@@ -114,7 +144,21 @@ mod tests {
                 let removal = Step::RemoveVolume { volume: volume.clone() };
                 prop_assert!(!made.undo.contains(&removal));
             }
-            for plan in [made, start(request), stop(&name, "by its owner"), restart(request), destroy(&name, there, brokered), settle(&name, ask)] {
+            let back = RestoreRequest { name: &name, start: start_it, marked: marked.then_some("by its owner"), ask };
+            let moves = [
+                trash(&name, TrashedBy::Owner, None, brokered),
+                trash_further(&name, Place::Boxes, brokered),
+                trash_further(&name, Place::Trash, brokered),
+                restore(back),
+                put_back(&name, brokered),
+            ];
+            for plan in &moves {
+                let all = plan.steps.iter().chain(&plan.undo).chain(&plan.refused);
+                prop_assert!(!all.into_iter().any(is_loss), "{:?}", plan);
+            }
+            let destroys = [Place::Boxes, Place::Trash].map(|place| destroy(&name, place, there, brokered));
+            let others = [made, start(request), stop(&name, "by its owner"), restart(request), settle(&name, ask)];
+            for plan in others.into_iter().chain(destroys).chain(moves) {
                 prop_assert_eq!(check(&plan), Ok(()));
             }
         }
@@ -123,7 +167,7 @@ mod tests {
     #[test]
     fn wrong_plans_are_caught() {
         let name: crate::spec::BoxName = "abc".parse().unwrap();
-        let good = destroy(&name, &[], true);
+        let good = destroy(&name, Place::Boxes, &[], true);
         let spoil = |f: fn(&mut Plan)| {
             let mut plan = good.clone();
             f(&mut plan);
@@ -149,5 +193,38 @@ mod tests {
         assert_eq!(spoil(|p| p.steps.insert(1, Step::Depart)), "it takes a box off the tailnet that is there");
         assert_eq!(spoil(|p| p.steps.push(Step::Publish)), "it cannot be undone");
         assert_eq!(spoil(|p| p.files.push(file("x"))), "its files and its steps disagree");
+    }
+
+    #[test]
+    fn the_trash_loses_nothing() {
+        let name: crate::spec::BoxName = "abc".parse().unwrap();
+        let spoil = |good: &Plan, f: &dyn Fn(&mut Plan)| {
+            assert_eq!(check(good), Ok(()));
+            let mut plan = good.clone();
+            f(&mut plan);
+            check(&plan).unwrap_err().what
+        };
+        let removal = Step::RemoveVolume { volume: "abc-data".to_owned() };
+        let away = trash(&name, TrashedBy::Owner, None, true);
+        let marked = Step::MarkDestroying { keep_volumes: Vec::new() };
+        let remove = |p: &mut Plan| {
+            p.steps.insert(0, marked.clone());
+            p.steps.insert(8, removal.clone());
+        };
+        assert_eq!(spoil(&away, &remove), "it removes without being asked to");
+        assert_eq!(spoil(&away, &|p| p.undo.push(Step::Withdraw)), "to take it back would lose data");
+        assert_eq!(spoil(&away, &|p| p.steps.push(Step::Release)), "it gives a name away that a box has");
+        assert_eq!(spoil(&away, &|p| drop(p.steps.remove(1))), "it moves a box away before it says so");
+        let stop = Step::Stop { unit: "devbox-abc.service".to_owned() };
+        assert_eq!(spoil(&away, &|p| p.steps.retain(|s| *s != stop)), "it moves a box away that may run");
+        assert_eq!(
+            spoil(&away, &|p| p.steps.retain(|s| *s != Step::Reload)),
+            "it leaves units behind that systemd knows"
+        );
+        assert_eq!(spoil(&away, &|p| p.refused.clear()), "a refusal of the broker's leaves it neither here nor there");
+        let sizes = ("2".parse().unwrap(), "4G".parse().unwrap());
+        let back = restore(RestoreRequest { name: &name, start: true, marked: None, ask: Some(sizes) });
+        assert_eq!(spoil(&back, &|p| p.undo.clear()), "it does not put back what it took out of the trash, as it was");
+        assert_eq!(spoil(&back, &|p| drop(p.steps.remove(0))), "it brings a box back before it says so");
     }
 }

@@ -41,7 +41,7 @@ pub fn create(request: CreateRequest<'_>) -> Plan {
     steps.push(Step::Settle);
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let undo = destroy::steps(name, volumes_there, reserve.is_some());
-    Plan { verb: Verb::Create, name: name.clone(), files, steps, undo }
+    Plan { files, undo, ..Plan::new(Verb::Create, name, steps) }
 }
 
 /// Who `dev` is to be: to the files of a kept home it stays who it was, and a folder of the owner's can be written by

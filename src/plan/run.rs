@@ -23,13 +23,13 @@ pub fn start(request: StartRequest<'_>) -> Plan {
     let mut undo = vec![Step::Stop { unit: unit.clone() }];
     undo.splice(0..0, request.marked.map(mark));
     let steps = run(request, unit.clone(), Step::Start { unit });
-    Plan { verb: Verb::Start, name: request.name.clone(), files: Vec::new(), steps, undo }
+    Plan { undo, ..Plan::new(Verb::Start, request.name, steps) }
 }
 
 /// `why`: what its owner will read of it.
 pub fn stop(name: &BoxName, why: &str) -> Plan {
     let steps = vec![mark(why), Step::Stop { unit: names::service(name) }];
-    Plan { verb: Verb::Stop, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
+    Plan::new(Verb::Stop, name, steps)
 }
 
 /// A box that ran is left to systemd when this fails; one that its owner had stopped is stopped again.
@@ -37,7 +37,7 @@ pub fn restart(request: StartRequest<'_>) -> Plan {
     let unit = names::service(request.name);
     let undo = request.marked.map_or_else(Vec::new, |why| vec![mark(why), Step::Stop { unit: unit.clone() }]);
     let steps = run(request, unit.clone(), Step::Restart { unit });
-    Plan { verb: Verb::Restart, name: request.name.clone(), files: Vec::new(), steps, undo }
+    Plan { undo, ..Plan::new(Verb::Restart, request.name, steps) }
 }
 
 /// The last step of a create that was cut short right before it.
@@ -45,10 +45,10 @@ pub fn restart(request: StartRequest<'_>) -> Plan {
 pub fn settle(name: &BoxName, reserve: Option<(Cpu, Memory)>) -> Plan {
     let reserved = reserve.map(|(cpu, memory)| [Step::Reserve { cpu, memory, start: false }, Step::Commit]);
     let steps = reserved.into_iter().flatten().chain([Step::Settle]).collect();
-    Plan { verb: Verb::Create, name: name.clone(), files: Vec::new(), steps, undo: Vec::new() }
+    Plan::new(Verb::Create, name, steps)
 }
 
-fn mark(why: &str) -> Step {
+pub(super) fn mark(why: &str) -> Step {
     Step::MarkStopped { why: why.to_owned() }
 }
 

@@ -20,6 +20,10 @@ pub enum Refusal {
     Exists(BoxName),
     #[error("you already have {held} {}, and {limit} is your limit", if *.held == 1 { "box" } else { "boxes" })]
     OwnerLimit { held: usize, limit: u32 },
+    #[error("{0} is in the trash")]
+    Trashed(BoxName),
+    #[error("you have {held} {} in the trash, and {limit} is your limit there too", if *.held == 1 { "box" } else { "boxes" })]
+    TrashLimit { held: usize, limit: u32 },
     #[error("{asked} processors for one box is more than the {limit} allowed")]
     Cpu { asked: Cpu, limit: Cpu },
     #[error("{asked} of memory for one box is more than the {limit} allowed")]
@@ -45,6 +49,16 @@ pub fn admit(request: Request<'_>, held: &[BoxName], settings: &Settings) -> Res
     }
     if held.len() >= usize::try_from(owner.max_boxes).unwrap_or(usize::MAX) {
         return Err(Refusal::OwnerLimit { held: held.len(), limit: owner.max_boxes });
+    }
+    Ok(())
+}
+
+/// Whether there is room in an owner's trash for one box more: as much as for boxes. `held`: what is in it.
+pub fn admit_to_trash(owner: &str, name: &BoxName, held: &[BoxName], settings: &Settings) -> Result<(), Refusal> {
+    let limit = settings.owner(owner).max_boxes;
+    let others = held.iter().filter(|other| *other != name).count();
+    if others >= usize::try_from(limit).unwrap_or(usize::MAX) {
+        return Err(Refusal::TrashLimit { held: others, limit });
     }
     Ok(())
 }
@@ -77,6 +91,19 @@ mod tests {
             decide("new", "1", "1G", &[], "[users.alice]\nmax_boxes = 0"),
             Err(Refusal::OwnerLimit { .. })
         ));
+    }
+
+    #[test]
+    fn the_trash_has_as_much_room_as_there_are_boxes() {
+        let settings = Settings::read(&[("t".to_owned(), "[defaults]\nmax_boxes = 2".to_owned())]).unwrap();
+        let decide = |name: &str, held: &[&str]| {
+            let held: Vec<BoxName> = held.iter().map(|n| n.parse().unwrap()).collect();
+            admit_to_trash("alice", &name.parse().unwrap(), &held, &settings)
+        };
+        assert_eq!(decide("new", &["aa1"]), Ok(()));
+        assert_eq!(decide("new", &["aa1", "aa2"]), Err(Refusal::TrashLimit { held: 2, limit: 2 }));
+        // One that is on its way there already.
+        assert_eq!(decide("aa2", &["aa1", "aa2"]), Ok(()));
     }
 
     proptest! {

@@ -20,6 +20,11 @@ pub const STOPPED_FILE: &str = "stopped";
 /// cut short. Marks say it by their names alone: an empty file can be made on a disk that is full.
 pub const CREATING_FILE: &str = "creating";
 pub const DESTROYING_FILE: &str = "destroying";
+/// When and by whom the box was put into the trash; text, and empty where there was no room for it. Beside
+/// [`CREATING_FILE`] the box is on its way back.
+pub const TRASHED_FILE: &str = "trashed";
+/// Present from the beginning of a way into the trash until it is through.
+pub const TRASHING_FILE: &str = "trashing";
 /// The box's SSH host key as the host's client knows it.
 pub const KNOWN_HOSTS_FILE: &str = "known_hosts";
 

@@ -28,9 +28,11 @@ fn anothers_name(world: &World) -> Outcome {
     bob("Reserve", &["sutb", "precious", "1000", "1073741824", "false"])?.says("taken on this host")?;
     bob("Commit", &["s", "precious"])?.says("you hold no name precious here")?;
     bob("Release", &["s", "precious"])?.says("you hold no name precious here")?;
+    bob("Trash", &["s", "precious"])?.says("you hold no name precious here")?;
+    bob("Restore", &["sutb", "precious", "1000", "1073741824", "false"])?.says("taken on this host")?;
     bob("Start", &["st", "precious", "1073741824"])?.says("another owner's")?;
     // A report is only what its caller says of itself.
-    world.ok("bob", &call("Report", &["a(sut)t", "1", "precious", "1000", "1073741824", "0"]))?;
+    world.ok("bob", &call("Report", &["a(sutb)t", "1", "precious", "1000", "1073741824", "true", "0"]))?;
     let found = world.run("root", &["devbox-ctl", "admin", "reconcile", "--fix"]).expect(0)?;
     found.says("bob/precious")?;
     ensure(held(world, "alice")? == 1 && held(world, "bob")? == 0, "still alice's")
@@ -73,7 +75,7 @@ fn identity(world: &World) -> Outcome {
     let bob = |argv: &[&str]| world.run("bob", &[&spoofed, argv].concat());
     bob(&["devbox-ctl", "list", "--all"]).expect(11)?;
     bob(&["devbox-ctl", "admin", "audit"]).expect(11)?;
-    bob(&["devbox-ctl", "destroy", "--yes", "precious"]).expect(10)?;
+    bob(&["devbox-ctl", "destroy", "--now", "--yes", "precious"]).expect(10)?;
     bob(&call("Release", &["s", "precious"])).expect(1)?;
     // A name that looks like root's, and one more connection.
     let argv0 = "exec -a '/usr/bin/sudo devbox-ctl' devbox-ctl list --all";
@@ -331,8 +333,8 @@ fn full_disk(world: &World) -> Outcome {
         world.ok("root", &["rm", "/var/lib/devboxd/filler"])?;
         ensure(held(world, "bob")? == before, "as many as were admitted")?;
         world.ctl(&["create", "more", "--no-start"]).expect(0)?;
-        world.ctl(&["destroy", "--yes", "more"]).expect(0)?;
-        world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+        world.ctl(&["destroy", "--now", "--yes", "more"]).expect(0)?;
+        world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0).map(drop)
     })();
     world.ok("root", &["sh", "-c", "systemctl stop devboxd; umount /var/lib/devboxd"])?;
     checked
@@ -358,7 +360,7 @@ fn links(world: &World) -> Outcome {
     let trap = "cd .config/containers && mv systemd/devbox/trap real && ln -s /srv/precious systemd/devbox/trap && \
                 rm -rf devbox-stage && ln -s /srv/precious devbox-stage && ln -s /etc/passwd systemd/devbox/passwd";
     world.ok("bob", &["sh", "-c", trap])?;
-    for verb in [&["stop"][..], &["start"], &["destroy", "--yes"]] {
+    for verb in [&["stop"][..], &["start"], &["destroy", "--now", "--yes"]] {
         let ran = world.run("root", &[&["devbox-ctl", "admin"], verb, &["bob/trap"]].concat());
         ensure(ran.code != 0, &format!("{ran:?}"))?;
     }

@@ -62,7 +62,7 @@ fn limits(world: &World) -> Outcome {
     // Nobody learns from a refusal what others have; an administrator does.
     ensure(!ran.out.contains("one") && !ran.out.contains("alice"), &ran.out)?;
     ensure(!world.path("/home/carol/.config/containers/systemd/devbox/carols").exists(), "nothing was made")?;
-    world.ctl(&["destroy", "--yes", "two"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "two"]).expect(0)?;
     world.run("carol", &["devbox-ctl", "create", "carols", "--no-start"]).expect(0)?;
     let all = world.run("root", &["devbox-ctl", "list", "--all"]).expect(0)?;
     for line in ["alice  one", "bob    bobs", "carol  carols"] {
@@ -79,7 +79,7 @@ fn names(world: &World) -> Outcome {
     ran.says("the name shared is taken on this host")?;
     ensure(!ran.err.contains("alice"), "whose it is, is not told")?;
     // It is free once it is given back.
-    world.ctl(&["destroy", "--yes", "shared"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "shared"]).expect(0)?;
     world.run("bob", &["devbox-ctl", "create", "shared", "--no-start"]).expect(0)?;
     // A create of a name that was reserved and never used is no quarrel with oneself.
     world.ok("alice", &call("Reserve", &["sutb", "mine", "1000", "1073741824", "false"]))?;
@@ -113,7 +113,7 @@ fn failing(world: &World) -> Outcome {
     let made = world.ctl(&["create", "abc"]);
     let listed = world.ctl(&["list"]);
     let stopped = world.ctl(&["stop", "before"]);
-    let destroyed = world.ctl(&["destroy", "--yes", "before"]);
+    let destroyed = world.ctl(&["destroy", "--now", "--yes", "before"]);
     world.ok("root", &["chmod", "755", "/usr/libexec/devbox/devboxd"])?;
     made.expect(7)?.says("the broker of this host does not answer")?;
     ensure(!world.folder("abc").exists(), "nothing was made")?;
@@ -123,7 +123,7 @@ fn failing(world: &World) -> Outcome {
     destroyed.expect(7)?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     ensure(held(world, "alice")? == 1, "the name came back")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
@@ -191,6 +191,11 @@ fn audit(world: &World) -> Outcome {
     world.ctl(&["create", "dry", "--memory", "17G", "--dry-run"]).expect(1)?;
     world.run("bob", &call("Reserve", &["sutb", "\u{1b}[31mred", "1000", "1", "false"])).expect(1)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["restore", "abc", "--no-start"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["trash", "--empty", "--yes"]).expect(0)?;
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     let trail = world.run("root", &["devbox-ctl", "admin", "audit", "--json"]).expect(0)?.json()?;
     let lines: Vec<String> = trail
         .as_array()
@@ -206,7 +211,13 @@ fn audit(world: &World) -> Outcome {
         "bob reserve bob abc NotAllowed",
         "alice reserve alice large InvalidInput",
         "bob reserve bob  InvalidInput",
-        "alice destroy alice abc allowed",
+        "alice trash alice abc allowed",
+        "alice restore alice abc allowed",
+        "alice trash alice abc allowed",
+        "alice release alice abc allowed",
+        "alice reserve alice abc allowed",
+        "alice create alice abc allowed",
+        "alice release alice abc allowed",
     ];
     ensure(lines == expected, &format!("{lines:#?}"))?;
     ensure(trail[0]["program"] == "devbox-ctl" && trail[0]["pid"].as_u64() > Some(1), &trail[0].to_string())?;
@@ -278,16 +289,25 @@ fn acts(world: &World) -> Outcome {
     // As the owner: what the owner cannot touch, it cannot either.
     world.ok("root", &["sh", "-c", "mkdir -p /srv/precious && touch /srv/precious/kept"])?;
     world.ok("alice", &["ln", "-s", "/srv/precious", ".config/containers/systemd/devbox/link"])?;
-    let linked = world.run("root", &["devbox-ctl", "admin", "destroy", "--yes", "alice/link"]);
+    let linked = world.run("root", &["devbox-ctl", "admin", "destroy", "--now", "--yes", "alice/link"]);
     world.ok("alice", &["rm", ".config/containers/systemd/devbox/link"])?;
     linked.expect(10)?;
     world.ok("root", &["test", "-e", "/srv/precious/kept"])?;
+    // Into the owner's trash, where it stays until someone says so.
     admin("destroy", &["--yes"]).expect(0)?;
+    let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
+    ensure(status["state"] == "trashed" && status["trashedBy"] == "administrator", &status.to_string())?;
+    ensure(status["emptiedAt"].is_null() && status["trashedAt"].is_string(), &status.to_string())?;
+    admin("destroy", &["--yes"]).expect(12)?.says("abc is in the trash already")?;
+    ensure(held(world, "alice")? == 1, "the name is alice's still")?;
+    admin("destroy", &["--yes", "--now"]).expect(0)?;
+    ensure(held(world, "alice")? == 0, "and now it is free")?;
     world.expect_clean()?;
     world.run("root", &["devbox-ctl", "admin", "stop", "nobody-here/abc"]).expect(1)?.says("there is no user")?;
     world.run("bob", &["devbox-ctl", "admin", "stop", "alice/abc"]).expect(11)?;
     let trail = world.run("root", &["devbox-ctl", "admin", "audit", "--owner", "alice"]).expect(0)?;
     trail.says("root")?;
+    trail.says("destroy --now")?;
     trail.says("bob")?;
     trail.says("NotAllowed")
 }
@@ -420,8 +440,25 @@ fn killed(world: &World) -> Outcome {
     for (method, arguments, after) in [
         ("Reserve", &["sutb", "abc", "1000", "1073741824", "false"][..], 1),
         ("Commit", &["s", "abc"], 1),
+        ("Trash", &["s", "abc"], 10),
+        ("Restore", &["sutb", "abc", "1000", "1073741824", "false"], 1),
         ("Release", &["s", "abc"], 0),
     ] {
+        // One in the trash is ten.
+        let held = |world: &World, user: &str| {
+            let trash = world.ok("root", &["devbox-ctl", "admin", "limits", "--json"])?;
+            let trash: serde_json::Value = serde_json::from_str(&trash)?;
+            let trash = trash.as_array().and_then(|all| all.first()).map_or(0, |u| u["trashed"].as_u64().unwrap_or(0));
+            Ok::<usize, libtest_mimic::Failed>(held(world, user)? + usize::try_from(trash)? * 9)
+        };
+        let again = |method: &str| match method {
+            "Trash" => world.ok("alice", &call("Restore", &["sutb", "abc", "1000", "1073741824", "false"])).map(drop),
+            "Restore" => world.ok("alice", &call("Trash", &["s", "abc"])).map(drop),
+            _ => Ok(()),
+        };
+        if method == "Restore" {
+            again(method)?;
+        }
         let mut steps = 0;
         for n in 1.. {
             let before = held(world, "alice")?;
@@ -442,6 +479,7 @@ fn killed(world: &World) -> Outcome {
             }
             steps = n;
             ensure(steps < 200, "it never came through")?;
+            again(method)?;
             if method == "Release" {
                 world.ok("alice", &call("Reserve", &["sutb", "abc", "1000", "1073741824", "false"]))?;
                 world.ok("alice", &call("Commit", &["s", "abc"]))?;

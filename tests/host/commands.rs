@@ -181,7 +181,7 @@ fn ssh_config(world: &World) -> Outcome {
     // A box made later is there at once, a destroyed one is gone.
     world.ctl(&["create", "later"]).expect(0)?;
     world.ok("alice", &["ssh", "later", "true"])?;
-    world.ctl(&["destroy", "--yes", "later"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "later"]).expect(0)?;
     let ours = std::fs::read_to_string(world.path("/home/alice/.local/share/devbox/ssh/config"))?;
     ensure(ours.contains("Host abc\n") && !ours.contains("later"), &ours)?;
     // A file that may not be written is left, with the line to write.
@@ -207,30 +207,38 @@ fn logs(world: &World) -> Outcome {
 fn destroy_asks(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["destroy", "abc"]).expect(1)?.says("`devbox-ctl destroy --yes abc`")?;
-    // On a terminal it asks; anything but yes leaves the box.
-    let typed = |answer: &str| {
-        let script = format!("printf '{answer}\\n' | script -qec 'devbox-ctl destroy abc' /dev/null");
+    world.ctl(&["destroy", "--now", "abc"]).expect(1)?.says("`devbox-ctl destroy --now --yes abc`")?;
+    // On a terminal it asks, and says what will be; anything but yes leaves the box.
+    let typed = |answer: &str, command: &str| {
+        let script = format!("printf '{answer}\\n' | script -qec 'devbox-ctl {command}' /dev/null");
         world.run("alice", &["sh", "-c", &script])
     };
-    typed("n").expect(130)?.says("Its data in /home/dev is deleted for good")?;
+    typed("n", "destroy abc").expect(130)?.says("It goes to the trash, and can be restored until 2")?;
+    typed("n", "destroy --now abc").expect(130)?.says("Its data in /home/dev is deleted with it")?;
+    typed("n", "destroy --keep-volume abc").expect(130)?.says("for good? Its data is kept")?;
     ensure(state(world, "abc")? == "running", "still there")?;
-    typed("y").expect(0)?;
+    typed("y", "destroy abc").expect(0)?.says("abc is in the trash until 2")?;
+    ensure(state(world, "abc")? == "trashed", "in the trash")?;
+    world.ctl(&["trash", "--empty"]).expect(1)?.says("`devbox-ctl trash --empty --yes`")?;
+    typed("n", "trash --empty").expect(130)?.says("Delete abc and all their data for good?")?;
+    ensure(state(world, "abc")? == "trashed", "still there")?;
+    typed("y", "trash --empty abc").expect(0)?.says("abc is deleted")?;
     world.expect_clean()
 }
 
 fn keep_volume(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "echo mine > kept; rm .bashrc"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
+    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
     world.ctl(&["create", "abc"]).expect(0)?;
     ensure(world.ctl(&["exec", "abc", "--", "cat", "kept"]).expect(0)?.out == "mine\n", "the data")?;
     world.ctl(&["exec", "abc", "--", "test", "!", "-e", ".bashrc"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
 fn no_such_box(world: &World) -> Outcome {
-    for verb in [&["status"][..], &["start"], &["stop"], &["restart"], &["destroy", "--yes"], &["logs"]] {
+    for verb in [&["status"][..], &["start"], &["stop"], &["restart"], &["destroy", "--now", "--yes"], &["logs"]] {
         world.ctl(&[verb, &["nobody"]].concat()).expect(10)?.says("you have no box called nobody")?;
     }
     world.ctl(&["exec", "nobody", "--", "true"]).expect(125)?;

@@ -98,7 +98,7 @@ fn bus_lost(world: &World) -> Outcome {
 
 fn full_disk(world: &World) -> Outcome {
     world.ctl(&["create", "first", "--no-start"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "first"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "first"]).expect(0)?;
     let folder = "/home/alice/.config/containers";
     world.ok("root", &["mount", "-t", "tmpfs", "-o", "size=64k,mode=700,uid=1000,gid=1000", "tmpfs", folder])?;
     world.ok(
@@ -141,7 +141,8 @@ fn many_names(world: &World) -> Outcome {
 
 fn many_destroys(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    let racers: Vec<_> = (0..10).map(|_| world.spawn("alice", &["devbox-ctl", "destroy", "--yes", "abc"])).collect();
+    let racers: Vec<_> =
+        (0..10).map(|_| world.spawn("alice", &["devbox-ctl", "destroy", "--now", "--yes", "abc"])).collect();
     let ended: Vec<_> = racers.into_iter().map(super::world::Running::finish).collect();
     let codes: Vec<i32> = ended.iter().map(|ran| ran.code).collect();
     ensure(codes.contains(&0) && codes.iter().all(|c| matches!(c, 0 | 10)), &format!("{ended:#?}"))?;
@@ -151,7 +152,7 @@ fn many_destroys(world: &World) -> Outcome {
 
 /// Each of them may come too early or too late, but none may act on another's box or leave half of one.
 fn churn(world: &World) -> Outcome {
-    let verbs = [&["create", "abc"][..], &["destroy", "--yes", "abc"], &["start", "abc"], &["stop", "abc"]];
+    let verbs = [&["create", "abc"][..], &["destroy", "--now", "--yes", "abc"], &["start", "abc"], &["stop", "abc"]];
     let racers: Vec<_> =
         (0..24).map(|n| world.spawn("alice", &[&["devbox-ctl"], verbs[n % verbs.len()]].concat())).collect();
     for racer in racers {
@@ -159,7 +160,7 @@ fn churn(world: &World) -> Outcome {
         ensure(matches!(ran.code, 0 | 2 | 10 | 12), &format!("{ran:#?}"))?;
     }
     world.ctl(&["list"]).expect(0)?;
-    let last = world.ctl(&["destroy", "--yes", "abc"]);
+    let last = world.ctl(&["destroy", "--now", "--yes", "abc"]);
     ensure(matches!(last.code, 0 | 10), &format!("{last:#?}"))?;
     world.expect_clean()
 }
@@ -171,7 +172,7 @@ fn stage_strangers(world: &World) -> Outcome {
         &["sh", "-c", "cd .config/containers/devbox-stage; touch stray; mkfifo fifo making-fifo; mkdir other"],
     )?;
     world.ctl(&["stop", "abc"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.ok("alice", &["sh", "-c", "cd .config/containers/devbox-stage; rm stray fifo making-fifo; rmdir other"])?;
     world.expect_clean()
 }
@@ -210,7 +211,7 @@ fn edited(world: &World) -> Outcome {
     ran.says("unsupported key 'Nonsense'")?;
     world.ctl(&["start", "good"]).expect(0)?;
     for name in ["good", "no-spec", "bad-spec", "no-unit", "bad-unit"] {
-        world.ctl(&["destroy", "--yes", name]).expect(0)?;
+        world.ctl(&["destroy", "--now", "--yes", name]).expect(0)?;
     }
     world.ok("alice", &["sh", "-c", "cd .config/containers/systemd/devbox; rmdir 'not a box'; rm stray"])?;
     world.expect_clean()
@@ -240,6 +241,6 @@ fn leftovers(world: &World) -> Outcome {
     world.ok("alice", &["systemctl", "--user", "kill", "-s", "KILL", "--kill-whom=all", "devbox-abc.service"])?;
     world.ctl(&["stop", "abc"]).expect(0)?;
     world.ctl(&["start", "abc"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }

@@ -30,7 +30,7 @@ fn names(world: &World) -> Outcome {
     for bad in ["ab", &long, "abc-", "a--b", "A", "ünï", "../x", "x;y", "new\nline", "", " abc", "$(id)", "x%h"] {
         refused(world, &["create", bad], 1, "hint: names look like my-project")?;
         world.ctl(&["start", bad]).expect(1)?;
-        world.ctl(&["destroy", "--yes", bad]).expect(1)?;
+        world.ctl(&["destroy", "--now", "--yes", bad]).expect(1)?;
         world.ctl(&["exec", bad, "--", "true"]).expect(125)?;
     }
     // Like every program's: an option that is none.
@@ -147,6 +147,8 @@ fn usage(world: &World) -> Result<(), Failed> {
         "stop",
         "restart",
         "destroy",
+        "restore",
+        "trash",
         "logs",
         "exec",
         "ssh",

@@ -48,7 +48,13 @@ fn at(world: &World, step: Step<'_>, signal: &str, arguments: &[&str]) -> Result
 
 /// Runs a command again and again, met one step later each time, and looks at each outcome; `least` is how many steps
 /// it is known to have.
-fn walk(world: &World, signal: &str, arguments: &[&str], least: usize, look: impl Fn(bool, Ran) -> Outcome) -> Outcome {
+pub(crate) fn walk(
+    world: &World,
+    signal: &str,
+    arguments: &[&str],
+    least: usize,
+    look: impl Fn(bool, Ran) -> Outcome,
+) -> Outcome {
     // Once unharmed, to learn the kinds of calls it makes.
     let trace = format!("trace={CALLS}");
     let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "devbox-ctl"];
@@ -84,7 +90,7 @@ fn finds_its_way(world: &World) -> Outcome {
         _ => return Err(format!("{again:#?}").into()),
     }
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
@@ -92,7 +98,7 @@ fn create_killed(world: &World) -> Outcome {
     walk(world, "KILL", &["create", "abc"], 25, |met, ran| {
         if !met {
             ran.expect(0)?;
-            world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+            world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
             return world.expect_clean();
         }
         finds_its_way(world)
@@ -106,7 +112,7 @@ fn create_interrupted(world: &World) -> Outcome {
         130 | -1 => world.expect_clean(),
         0 => {
             world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-            world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+            world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0).map(drop)
         }
         _ => Err(format!("{ran:#?}").into()),
     })
@@ -114,10 +120,10 @@ fn create_interrupted(world: &World) -> Outcome {
 
 fn destroy_killed(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    walk(world, "KILL", &["destroy", "--yes", "abc"], 15, |met, ran| {
+    walk(world, "KILL", &["destroy", "--now", "--yes", "abc"], 15, |met, ran| {
         world.ctl(&["list", "--json"]).expect(0)?;
         if met {
-            let next = world.ctl(&["destroy", "--yes", "abc"]);
+            let next = world.ctl(&["destroy", "--now", "--yes", "abc"]);
             ensure(matches!(next.code, 0 | 10), &format!("{next:#?}"))?;
             world.ctl(&["stop", "abc"]).expect(10)?;
         } else {

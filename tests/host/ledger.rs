@@ -20,9 +20,9 @@ fn reconcile(world: &World, arguments: &[&str]) -> Result<Ran, libtest_mimic::Fa
 }
 
 fn report(world: &World, user: &str, boxes: &[(&str, u32, u64)]) -> Outcome {
-    let mut arguments = vec!["a(sut)t".to_owned(), boxes.len().to_string()];
+    let mut arguments = vec!["a(sutb)t".to_owned(), boxes.len().to_string()];
     for (name, cpu, memory) in boxes {
-        arguments.extend([(*name).to_owned(), cpu.to_string(), memory.to_string()]);
+        arguments.extend([(*name).to_owned(), cpu.to_string(), memory.to_string(), "false".to_owned()]);
     }
     arguments.push("0".to_owned());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -59,7 +59,7 @@ fn destroyed(world: &World) -> Outcome {
     world.ctl(&["create", "ghost", "--no-start"]).expect(0)?;
     next_second(world)?;
     world.ctl(&["report"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "ghost"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "ghost"]).expect(0)?;
     reconcile(world, &["--fix"])?.says("the ledger and the host agree")?;
     reserve(world, "bob", "ghost").expect(0).map(drop)
 }
@@ -90,7 +90,7 @@ fn anothers(world: &World) -> Outcome {
     reserve(world, "bob", "early").expect(0)?;
     world.ok("bob", &call("Commit", &["s", "early"]))?;
     world.ctl(&["start", "early"]).expect(2)?.says("another owner's")?;
-    world.ctl(&["destroy", "--yes", "early"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "early"]).expect(0)?;
     ensure(held(world, "bob")? == 1, "it is bob's")?;
     let after = world.ctl(&["create", "next", "--no-start"]).expect(0)?;
     ensure(after.err.is_empty(), &after.err)
@@ -117,7 +117,7 @@ fn evicted(world: &World) -> Outcome {
     let folder = "/home/bob/.config/containers/systemd/devbox/keepme";
     let holder = world.spawn("bob", &["flock", folder, "sleep", "infinity"]);
     world.ok("root", &["sh", "-c", &format!("while flock --nonblock {folder} true; do :; done")])?;
-    let admin = world.spawn("root", &["devbox-ctl", "admin", "destroy", "--yes", "bob/keepme"]);
+    let admin = world.spawn("root", &["devbox-ctl", "admin", "destroy", "--now", "--yes", "bob/keepme"]);
     // Its part as the owner waits; whoever runs beside it has none of root's descriptors.
     let fds = "until p=$(pgrep -n -u bob -x devbox-ctl); do :; done; readlink /proc/$p/fd/0 /proc/$p/fd/1 /proc/$p/fd/2; \
                kill -9 $p";

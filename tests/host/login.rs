@@ -7,6 +7,7 @@ use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("login::from_create_to_destroy", whole_life),
+    ("login::back_from_the_trash", back),
     ("login::anothers_key", anothers),
     ("login::a_provider_that_is_away", away),
 ];
@@ -55,7 +56,46 @@ fn whole_life(world: &World) -> Outcome {
     world.ok("alice", &["podman", "exec", "devbox-abc", "pgrep", "-x", "sleep"])?;
     drop(shell);
 
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
+}
+
+/// Its device goes with it, and comes back under the same name, on a key of its own.
+fn back(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
+    let node = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "its device is gone")?;
+    // In the trash it is nobody who could be let in, its owner's own asking included.
+    let ask = &as_box_abc("/run/devboxd/login.sock");
+    for id in ["tailnet-login", "tailnet-key", "tailnet-key-anew", "tailnet-key-rotated"] {
+        let given = world.ok("alice", &["perl", "-e", ask, id])?;
+        ensure(given == "0", &format!("alice was given {given} bytes of {id}"))?;
+    }
+    world.run("alice", &call("Tailnet", &["s", "abc"])).expect(1)?;
+    world.ctl(&["rotate-key", "abc"]).expect(10)?;
+    world.ctl(&["restore", "abc"]).expect(0)?.says("tailnet  ssh dev@abc (")?;
+    let again = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
+    ensure(again["id"] != node["id"] && again["tags"] == node["tags"], &format!("{again} after {node}"))?;
+    ensure(tailnet.nodes().map_err(text)?.len() == 1, "one device")?;
+    let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
+    ensure(status["tailscaleHostname"] == "abc" && status["tailnet"] == "on", &status.to_string())?;
+    let keys = world.run("root", &["devbox-ctl", "admin", "audit"]).out.matches(" key ").count();
+    ensure(keys == 2, &format!("{keys} keys were given"))?;
+    // With nobody to ask it is in the trash all the same, and its device goes when there is somebody.
+    tailnet.stop().map_err(text)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
+    let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
+    ensure(status["state"] == "trashed", &status.to_string())?;
+    tailnet.start().map_err(text)?;
+    // Restored before anybody has: the old one goes, and there is one of the name.
+    world.ctl(&["restore", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.len() == 1, "one device")?;
+    let last = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
+    ensure(last["id"] != again["id"], "another one")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }
 
@@ -96,7 +136,7 @@ fn away(world: &World) -> Outcome {
     ensure(status["tailnet"] == "on", &status.to_string())?;
     // With nobody to ask its device stays, and goes when there is somebody.
     tailnet.stop().map_err(text)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
     tailnet.start().map_err(text)?;
     ensure(tailnet.node("abc").map_err(text)?.is_some(), "it is there still")?;
     world.ok("root", &["systemctl", "start", "devbox-tidy"])?;

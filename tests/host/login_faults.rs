@@ -171,7 +171,7 @@ fn another_provider(world: &World) -> Outcome {
     is_on(world, "abc")?;
     let nodes = tailnet.nodes().map_err(text)?;
     ensure(nodes.len() == 1 && nodes[0]["nodeKey"] == before["nodeKey"], &format!("one device: {nodes:?}"))?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }
 

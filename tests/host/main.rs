@@ -27,6 +27,9 @@ mod store;
 mod syncthing;
 mod syncthing_page;
 mod tailnet;
+mod trash;
+mod trash_broker;
+mod trash_kill;
 mod units;
 mod whole;
 mod world;
@@ -67,6 +70,9 @@ fn main() -> ExitCode {
         life::TESTS,
         syncthing_page::TESTS,
         lab::TESTS,
+        trash::TESTS,
+        trash_broker::TESTS,
+        trash_kill::TESTS,
         reboot::TESTS,
     ];
     let trials = rooms

@@ -11,6 +11,7 @@ use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("own_tailnet::from_create_to_destroy", whole_life),
+    ("own_tailnet::back_from_the_trash", back),
     ("own_tailnet::a_provider_that_is_away", away),
     ("own_tailnet::anothers_key", anothers),
     ("own_tailnet::what_is_not_set_up_right", wrong),
@@ -103,11 +104,32 @@ fn whole_life(world: &World) -> Outcome {
     clean("after a late key")?;
     ensure(tailnet.nodes().map_err(text)?.len() == 1, "one device a box")?;
 
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     clean("after destroy")?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")?;
     ensure(!pages(world)?.contains("abc"), "nothing is known of it")?;
     ensure(world.path(CREDENTIAL).exists(), "the owner's own is where it was")
+}
+
+fn back(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
+    let first = node(&tailnet, "abc")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "its device is gone")?;
+    ensure(!pages(world)?.contains("abc"), "nothing is known of it")?;
+    let given = world.ok("alice", &["perl", "-e", &as_box_abc(SOCKET), "tailnet-key"])?;
+    ensure(given == "0", &format!("one in the trash was given {given} bytes"))?;
+    world.ctl(&["restore", "abc"]).expect(0)?.says("tailnet  ssh dev@abc (")?;
+    let again = node(&tailnet, "abc")?;
+    ensure(again["id"] != first["id"] && again["tags"] == first["tags"], &format!("{again} after {first}"))?;
+    ensure(keys(&tailnet)? == 2 && tailnet.nodes().map_err(text)?.len() == 1, "one device, on a key of its own")?;
+    is_on(world, "abc")?;
+    nothing_found_but(world, CREDENTIAL, "after restore")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["trash", "--empty", "--yes"]).expect(0)?;
+    ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }
 
 fn away(world: &World) -> Outcome {
@@ -128,7 +150,7 @@ fn away(world: &World) -> Outcome {
     clean("after late keys")?;
     // With nobody to ask its device stays, and goes when there is somebody.
     tailnet.stop().map_err(text)?;
-    let destroyed = world.ctl(&["destroy", "--yes", "abc"]).expect(9)?;
+    let destroyed = world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(9)?;
     destroyed.says("abc could not be taken off the tailnet yet")?;
     destroyed.says("devboxes-tend.timer")?;
     ensure(!world.folder("abc").exists(), "the box is gone")?;
@@ -139,7 +161,7 @@ fn away(world: &World) -> Outcome {
     tend(world)?;
     ensure(tailnet.node("abc").map_err(text)?.is_none(), "nothing is left of it")?;
     is_on(world, "def")?;
-    world.ctl(&["destroy", "--yes", "def"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "def"]).expect(0)?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of them")?;
     clean("after destroy")
 }
@@ -200,7 +222,7 @@ fn wrong(world: &World) -> Outcome {
     write(world, "tailnet.toml", &good, "644")?;
     world.ctl(&["restart", "abc"]).expect(0)?;
     is_on(world, "abc")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
 
     // Where nobody listens the box is made all the same.
     world.ok("alice", &["systemctl", "--user", "stop", "devboxes-login.socket"])?;
@@ -217,7 +239,7 @@ fn wrong(world: &World) -> Outcome {
     world.ctl(&["rotate-key", "abc"]).expect(1)?.says("abc is not on a tailnet")?;
     world.ctl(&["restart", "abc"]).expect(0)?;
     write(world, "tailnet.toml", &good, "644")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }
 
@@ -239,14 +261,14 @@ fn program(world: &World) -> Outcome {
         node(&tailnet, "abc")?["ipAddresses"].as_array().is_some_and(|a| a.contains(&seen["tailscaleIP"])),
         "it is on",
     )?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     // One that does not end is not waited for.
     write(world, "give", "#!/bin/sh\nexec sleep 100\n", "700")?;
     let created = world.ctl(&["create", "slow"]).expect(0)?;
     created.says("in 8 seconds").or_else(|_| created.says("in 10 seconds"))?;
     world.ctl(&["exec", "slow", "--", "true"]).expect(0)?;
     nobody_asks(world)?;
-    world.ctl(&["destroy", "--yes", "slow"]).expect(0).map(drop)
+    world.ctl(&["destroy", "--now", "--yes", "slow"]).expect(0).map(drop)
 }
 
 fn reboot(world: &World) -> Outcome {
@@ -278,5 +300,5 @@ fn broker(world: &World) -> Outcome {
     let spec = std::fs::read_to_string(world.folder("abc").join("box.toml"))?;
     ensure(spec.contains("tailnet = \"broker\""), &spec)?;
     ensure(status(world, "abc")?["tailnet"] == Value::Null, "the administrator has set up none")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0).map(drop)
 }

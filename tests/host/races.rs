@@ -29,7 +29,7 @@ fn keep_grows(world: &World) -> Outcome {
     // Cut short while everything was to go; what is left of it can still be kept.
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ok("alice", &["touch", &format!("{BOXES}/abc/destroying")])?;
-    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
+    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
     kept()?;
     // Cut short while the data was to stay: it stays.
     world.ctl(&["create", "abc"]).expect(0)?;
@@ -39,19 +39,19 @@ fn keep_grows(world: &World) -> Outcome {
     kept()?;
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ok("alice", &["sh", "-c", &mark])?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?.says("as the destroy before this one had said")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?.says("as the destroy before this one had said")?;
     kept()?;
     // A `keep` without its `destroying` was never decided.
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ok("alice", &["touch", &format!("{BOXES}/abc/keep-abc-data")])?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
 /// While a command waits for the lock, the box goes and another of its name comes.
 fn another_box(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
-    for verb in [&["destroy", "--yes", "abc"][..], &["start", "abc"]] {
+    for verb in [&["destroy", "--now", "--yes", "abc"][..], &["start", "abc"]] {
         let swap = "exec 9<abc; flock 9; echo held; \
                     until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q 'devbox/abc$'; do :; done; \
                     cp -a abc ../../new; mv abc ../../old; mv ../../new abc; rm -r ../../old";
@@ -146,8 +146,8 @@ fn full_disk(world: &World) -> Outcome {
         world.ctl(&["stop", "abc"]).expect(0)?;
         ensure(world.folder("abc").join("stopped").exists() || world.ctl(&["stop", "abc"]).code == 12, "marked")?;
         world.ctl(&["stop", "abc"]).expect(12)?;
-        world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
-        world.ctl(&["destroy", "--yes", "other"]).expect(0).map(drop)
+        world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+        world.ctl(&["destroy", "--now", "--yes", "other"]).expect(0).map(drop)
     })();
     world.ok("root", &["umount", folder])?;
     checked?;

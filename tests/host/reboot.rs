@@ -29,7 +29,7 @@ fn reboot(world: &World) -> Outcome {
     world.ctl(&["ssh", "runs", "--", "true"]).expect(0)?;
     world.ctl(&["start", "never", "stopped"]).expect(0)?;
     for name in ["never", "runs", "stopped"] {
-        world.ctl(&["destroy", "--yes", name]).expect(0)?;
+        world.ctl(&["destroy", "--now", "--yes", name]).expect(0)?;
     }
     world.expect_clean()
 }

@@ -90,7 +90,7 @@ fn nowhere(world: &World) -> Outcome {
     let limit = "systemctl start devboxd; grep -E '^Max core' /proc/$(systemctl show --value --property=MainPID devboxd)/limits";
     let limit = world.ok("root", &["sh", "-c", limit])?;
     ensure(limit.split_whitespace().nth(4) == Some("0"), &limit)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     nothing_found(world, "after destroy")?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
 }

@@ -19,7 +19,7 @@ fn kept_data(world: &World) -> Outcome {
     let mount = ["--mount", "/home/alice/src:/src"];
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "touch", "kept"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?;
     let ran = world.ctl(&[&["create", "abc"][..], &mount].concat()).expect(1)?;
     ran.says("the kept data of abc is of a box without mounts")?;
     world.ctl(&["create", "abc"]).expect(0)?;
@@ -27,7 +27,7 @@ fn kept_data(world: &World) -> Outcome {
     // The other way round the data decides.
     world.ctl(&[&["create", "other"][..], &mount].concat()).expect(0)?;
     world.ctl(&["exec", "other", "--", "touch", "kept"]).expect(0)?;
-    world.ctl(&["destroy", "--yes", "--keep-volume", "other"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "other"]).expect(0)?;
     world.ctl(&["create", "other"]).expect(0)?;
     world.ctl(&["exec", "other", "--", "sh", "-c", "test -e kept && touch more"]).expect(0)?;
     world.ctl(&["ssh", "other", "--", "true"]).expect(0)?;
@@ -52,7 +52,7 @@ fn environment(world: &World) -> Outcome {
     ctl(&["create", "abc"]).expect(0)?;
     ctl(&["exec", "abc", "--", "true"]).expect(0)?;
     ctl(&["ssh", "abc", "--", "true"]).expect(0)?;
-    ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
@@ -77,7 +77,7 @@ fn longer_name(world: &World) -> Outcome {
         "alice",
         &["podman", "volume", "create", "abc-data2", "--label", "io.devbox.box=abc", "--label", "io.devbox.dev=owner"],
     )?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.ok("alice", &["podman", "volume", "rm", "abc-data2"])?;
     world.expect_clean()
 }

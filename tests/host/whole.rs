@@ -86,7 +86,7 @@ fn road(world: &World) -> Outcome {
     nothing_found(world, "after rotate-key")?;
 
     for (person, name) in PEOPLE {
-        world.run(person, &["devbox-ctl", "destroy", "--yes", name]).expect(0)?;
+        world.run(person, &["devbox-ctl", "destroy", "--now", "--yes", name]).expect(0)?;
     }
     ensure(boxes(&tailnet)?.is_empty(), &format!("left: {:?}", boxes(&tailnet)?))?;
     nothing_found(world, "after destroy")?;

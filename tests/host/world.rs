@@ -146,6 +146,11 @@ impl World {
         self.path("/home/alice/.config/containers/systemd/devbox").join(name)
     }
 
+    /// Where the folder is of one that is in the trash.
+    pub(crate) fn trashed(&self, name: &str) -> PathBuf {
+        self.path("/home/alice/.config/containers/devbox-trash").join(name)
+    }
+
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
@@ -162,6 +167,7 @@ impl World {
         let home = "/home/alice";
         let mut left = self.listing(&format!("{home}/.config/containers/systemd/devbox"));
         left.extend(self.listing(&format!("{home}/.config/containers/devbox-stage")));
+        left.extend(self.listing(&format!("{home}/.config/containers/devbox-trash")));
         left.extend(self.listing(&format!("{home}/.local/share/containers/storage/volumes")));
         let units =
             self.run("alice", &["systemctl", "--user", "--plain", "--no-legend", "list-units", "--all", "devbox-*"]);
@@ -235,8 +241,10 @@ impl World {
         self.remove_own();
         self.remove_broker();
         for user in ["bob", "carol"] {
-            for name in self.listing(&format!("/home/{user}/.config/containers/systemd/devbox")) {
-                self.run(user, &["devbox-ctl", "destroy", "--yes", &name]);
+            for folder in ["systemd/devbox", "devbox-trash"] {
+                for name in self.listing(&format!("/home/{user}/.config/containers/{folder}")) {
+                    self.run(user, &["devbox-ctl", "destroy", "--now", "--yes", &name]);
+                }
             }
         }
         let _ = fs::remove_dir_all(self.path("/etc/devbox"));
@@ -247,7 +255,7 @@ impl World {
             return;
         }
         for name in self.listing("/home/alice/.config/containers/systemd/devbox") {
-            self.ctl(&["destroy", "--yes", &name]);
+            self.ctl(&["destroy", "--now", "--yes", &name]);
         }
         let script = "systemctl --user stop 'devbox-*'; podman rm -fa -t 0; podman volume rm -fa; rm -rf .config/containers; \
                       systemctl --user daemon-reload; systemctl --user reset-failed";

@@ -131,7 +131,7 @@ impl World {
         self.ok("root", &["sh", "-c", "rm -rf /etc/devbox; devbox-ctl admin apply-limits"])?;
         let script = "for box in .config/containers/systemd/devbox/*/box.toml; do test -e \"$box\" || continue; \
                       box=${box%/box.toml}; box=${box##*/}; \
-                      systemctl --user kill --signal=KILL \"devbox-$box.service\"; devbox-ctl destroy --yes \"$box\"; \
+                      systemctl --user kill --signal=KILL \"devbox-$box.service\"; devbox-ctl destroy --now --yes \"$box\"; \
                       done; rm -rf .config/containers; systemctl --user reset-failed";
         self.ok("alice", &["sh", "-c", script]).map(drop)
     }

@@ -41,6 +41,11 @@ pub(in crate::broker) enum LoginRequest {
     },
 }
 
+/// One in the trash is no box: it has no device, and gets no key.
+fn has_box(ledger: &Ledger<'_>, name: &str, caller: &Caller) -> rusqlite::Result<bool> {
+    Ok(ledger.holder(name)?.is_some_and(|held| held.uid == caller.uid && held.trashed.is_none()))
+}
+
 impl Desk {
     pub(super) fn login(
         &mut self,
@@ -51,10 +56,10 @@ impl Desk {
     ) -> rusqlite::Result<Verdict> {
         match request {
             LoginRequest::Facts { name } => {
-                let holder = ledger.holder(name)?;
-                let (Some(_), Ok(parsed)) = (holder.filter(|h| h.uid == caller.uid), name.parse::<BoxName>()) else {
+                let Ok(parsed) = name.parse::<BoxName>() else { return Ok(Err(no_such(name))) };
+                if !has_box(ledger, name, caller)? {
                     return Ok(Err(no_such(name)));
-                };
+                }
                 let user = self.names.of(caller.uid);
                 if !self.rules.settings.owner(&user).allowed {
                     return Ok(Err(Refused::new(Why::NotAllowed, "you may have no boxes on this host")));
@@ -79,8 +84,7 @@ impl Desk {
                     ));
                 }
                 // Destroyed meanwhile: what was just made for it is to go as well.
-                let held = ledger.holder(&row.name)?.is_some_and(|h| h.uid == caller.uid);
-                if held {
+                if has_box(ledger, &row.name, caller)? {
                     ledger.put_device(row)?;
                     ledger.set_trouble(&row.name, caller.uid, None, seen.now)?;
                 } else {
@@ -89,14 +93,14 @@ impl Desk {
                 Ok(Ok(Answer::Done))
             }
             LoginRequest::NotGiven { name, before } => {
-                if ledger.holder(name)?.is_some_and(|h| h.uid == caller.uid) {
+                if has_box(ledger, name, caller)? {
                     ledger.forget_device(name)?;
                     before.as_ref().map_or(Ok(()), |row| ledger.put_device(row))?;
                 }
                 Ok(Ok(Answer::Done))
             }
             LoginRequest::Trouble { name, trouble } => {
-                if ledger.holder(name)?.is_some_and(|h| h.uid == caller.uid) {
+                if has_box(ledger, name, caller)? {
                     ledger.set_trouble(name, caller.uid, Some(trouble), seen.now)?;
                 }
                 Ok(Ok(Answer::Done))

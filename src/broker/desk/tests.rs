@@ -7,6 +7,8 @@ use super::*;
 use crate::broker::ledger;
 use crate::tailnet::book::{DeviceRow, Facts, TroubleRow};
 
+mod trash;
+
 const ALICE: u32 = 70_001;
 const BOB: u32 = 70_002;
 
@@ -222,7 +224,7 @@ fn an_owner_whose_timer_is_silent_is_told_of() {
     assert!(kinds(&mut host).is_empty());
     host.now += 3 * 86_400;
     assert_eq!(kinds(&mut host), ["silent"]);
-    host.ask(ALICE, &Request::Report { boxes: vec![("abc".to_owned(), 1000, 1 << 30)], disk_bytes: 5 }).unwrap();
+    host.ask(ALICE, &Request::Report { boxes: vec![("abc".to_owned(), 1000, 1 << 30, false)], disk_bytes: 5 }).unwrap();
     assert!(kinds(&mut host).is_empty());
 }
 
@@ -231,6 +233,8 @@ enum Move {
     Reserve(u32, u8),
     Commit(u32, u8),
     Release(u32, u8),
+    Trash(u32, u8),
+    Restore(u32, u8),
     Wait(i64),
 }
 
@@ -239,10 +243,58 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         4 => (who.clone(), 0_u8..8).prop_map(|(u, n)| Move::Reserve(u, n)),
         3 => (who.clone(), 0_u8..8).prop_map(|(u, n)| Move::Commit(u, n)),
-        2 => (who, 0_u8..8).prop_map(|(u, n)| Move::Release(u, n)),
+        2 => (who.clone(), 0_u8..8).prop_map(|(u, n)| Move::Release(u, n)),
+        2 => (who.clone(), 0_u8..8).prop_map(|(u, n)| Move::Trash(u, n)),
+        2 => (who, 0_u8..8).prop_map(|(u, n)| Move::Restore(u, n)),
         1 => (1_i64..900).prop_map(Move::Wait),
     ];
     prop::collection::vec(one, 0..60)
+}
+
+fn named(name: &str) -> String {
+    name.to_owned()
+}
+
+impl Host {
+    fn create(&mut self, uid: u32, name: &str) {
+        self.reserve(uid, name).unwrap();
+        self.ask(uid, &Request::Commit { name: named(name) }).unwrap();
+    }
+
+    fn trash(&mut self, uid: u32, name: &str) -> Verdict {
+        self.ask(uid, &Request::Trash { name: named(name) })
+    }
+
+    fn restore(&mut self, uid: u32, name: &str) -> Verdict {
+        let request = Request::Restore { name: named(name), cpu_millis: 1000, memory_bytes: 1 << 30, start: false };
+        self.ask(uid, &request)
+    }
+
+    fn release(&mut self, uid: u32, name: &str) {
+        self.ask(uid, &Request::Release { name: named(name) }).unwrap();
+    }
+
+    fn report(&mut self, uid: u32, boxes: &[(&str, bool)]) {
+        self.now += 1;
+        let boxes = boxes.iter().map(|(name, trashed)| (named(name), 1000, 1 << 30, *trashed)).collect();
+        self.ask(uid, &Request::Report { boxes, disk_bytes: 5 }).unwrap();
+    }
+
+    /// (kind, name, whether it is mended).
+    fn reconcile(&mut self, fix: bool) -> Vec<(String, String, bool)> {
+        match self.ask(0, &Request::Reconcile { fix }) {
+            Ok(Answer::Findings(found)) => found.into_iter().map(|f| (f.kind, f.name, f.mends)).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The names that a user holds in the trash.
+    fn in_trash(&mut self, uid: u32) -> Vec<String> {
+        match self.ask(uid, &Request::Boxes { all: false, after: String::new() }) {
+            Ok(Answer::Boxes(boxes)) => boxes.into_iter().filter(|b| b.trashed > 0).map(|b| b.name).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 proptest! {
@@ -267,9 +319,22 @@ proptest! {
                         owned.remove(&named(n));
                     }
                 }
+                // It stays that owner's, whichever of both it is.
+                Move::Trash(uid, n) => {
+                    if host.trash(uid, &named(n)).is_ok() {
+                        prop_assert_eq!(*owned.entry(named(n)).or_insert(uid), uid);
+                    }
+                }
+                Move::Restore(uid, n) => {
+                    if host.restore(uid, &named(n)).is_ok() {
+                        prop_assert_eq!(*owned.entry(named(n)).or_insert(uid), uid);
+                    }
+                }
                 Move::Wait(seconds) => host.now += seconds,
             }
-            let (alice, bob) = (host.held(ALICE), host.held(BOB));
+            let trash = [host.in_trash(ALICE).len(), host.in_trash(BOB).len()];
+            prop_assert!(trash.iter().all(|n| *n <= 3), "{:?}", trash);
+            let (alice, bob) = (host.held(ALICE) - trash[0], host.held(BOB) - trash[1]);
             prop_assert!(alice <= 3 && bob <= 3 && alice + bob <= 5, "{} {}", alice, bob);
             let Ok(Answer::Boxes(all)) = host.ask(0, &Request::Boxes { all: true, after: String::new() }) else { panic!("no list") };
             for (name, uid) in &owned {

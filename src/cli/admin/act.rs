@@ -24,28 +24,40 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  sudo devbox-ctl admin destroy --yes alice/my-project --keep-volume")]
+#[command(
+    after_help = "Examples:\n  sudo devbox-ctl admin destroy --yes alice/my-project\n  sudo devbox-ctl admin destroy --yes --now alice/my-project"
+)]
 pub(super) struct DestroyArgs {
     #[arg(value_name = "OWNER/NAME")]
     which: String,
     /// It is not asked, so this has to be said
     #[arg(short, long, required = true)]
     yes: bool,
-    /// Keep its volumes
+    /// Delete the box at once and keep its volumes
     #[arg(long)]
     keep_volume: bool,
+    /// Delete it and its data at once, for good; also one that is in the trash
+    #[arg(long)]
+    now: bool,
 }
 
 pub(super) fn run(verb: &str, args: &Args) -> Result<(), Failure> {
-    act(verb, &args.which, &[])
+    act(verb, verb, &args.which, &[])
 }
 
 pub(super) fn destroy(args: &DestroyArgs) -> Result<(), Failure> {
-    let options: &[&str] = if args.keep_volume { &["--yes", "--keep-volume"] } else { &["--yes"] };
-    let done = act("destroy", &args.which, options);
+    let mut options = vec!["--yes", "--by-administrator"];
+    options.extend(args.keep_volume.then_some("--keep-volume"));
+    options.extend(args.now.then_some("--now"));
+    let noted = if args.now || args.keep_volume { "destroy --now" } else { "destroy" };
+    let done = act("destroy", noted, &args.which, &options);
     let Err(failure) = done else { return Ok(()) };
-    // What is the owner's to do, an owner can hinder. The name is the broker's.
-    if matches!(failure.kind, Kind::InvalidInput | Kind::NotAllowed) {
+    // What is the owner's to do, an owner can hinder. The name is the broker's. But one that is in the trash, or that
+    // the trash has no room for, is as it is by rule.
+    if matches!(
+        failure.kind,
+        Kind::InvalidInput | Kind::NotAllowed | Kind::OwnerLimit | Kind::AlreadySo | Kind::TailnetLeft
+    ) {
         return Err(failure);
     }
     let (owner, name) = parse(&args.which)?;
@@ -67,10 +79,11 @@ fn parse(which: &str) -> Result<(&str, BoxName), Failure> {
     Ok((owner, name.parse()?))
 }
 
-fn act(verb: &str, which: &str, options: &[&str]) -> Result<(), Failure> {
+/// `noted`: the word for the audit trail.
+fn act(verb: &str, noted: &str, which: &str, options: &[&str]) -> Result<(), Failure> {
     let (owner, name) = parse(which)?;
     // Asked first: it knows who may, and the trail has it before it is done.
-    let uid = super::broker()?.act(verb, owner, &name)?;
+    let uid = super::broker()?.act(noted, owner, &name)?;
     if uid == 0 {
         return Err(Failure::new(Kind::NotAllowed, "root has no boxes"));
     }

@@ -20,6 +20,7 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
             vec![
                 u.owner.clone(),
                 format!("{}/{}", u.boxes, u.max_boxes),
+                u.trashed.to_string(),
                 format!("{}.{}", u.cpu_millis / 1000, u.cpu_millis % 1000 / 100),
                 output::size(u.memory_bytes),
                 if u.reported == 0 { "-".to_owned() } else { output::size(u.disk_bytes) },
@@ -27,6 +28,6 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
             ]
         })
         .collect();
-    output::raw(&output::table(&["OWNER", "BOXES", "CPU", "MEMORY", "DISK", "REPORTED"], rows));
+    output::raw(&output::table(&["OWNER", "BOXES", "TRASH", "CPU", "MEMORY", "DISK", "REPORTED"], rows));
     Ok(())
 }

@@ -32,7 +32,7 @@ enum Verb {
     Stop(act::Args),
     /// Start an owner's box, as that owner
     Start(act::Args),
-    /// Delete an owner's box and its data, as that owner
+    /// Move an owner's box into their trash, as that owner
     Destroy(act::DestroyArgs),
     #[command(hide = true)]
     ApplyLimits(apply_limits::Args),

@@ -13,6 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 use tracing::debug;
 
 use super::{Account, Entry, HostError, files, now, registry};
+use crate::plan::TrashedBy;
 use crate::policy::life::book::{Book, Look, Record, Tick};
 use crate::policy::life::{Decision, Facts, Phase, Terms, Work, decide};
 use crate::settings::OwnerSettings;
@@ -86,7 +87,7 @@ impl Open {
 
 /// Looks at every box, moves the clock on and notes what is seen.
 pub fn sample(account: &Account, book: &mut Book) -> Result<(), HostError> {
-    let entries = registry::entries(account)?;
+    let entries = all(account)?;
     let step = book.advance(tick());
     let when = now();
     for entry in &entries {
@@ -100,12 +101,35 @@ pub fn sample(account: &Account, book: &mut Book) -> Result<(), HostError> {
     Ok(())
 }
 
+/// Boxes, and what is in the trash.
+pub fn all(account: &Account) -> Result<Vec<Entry>, HostError> {
+    let mut entries = registry::entries(account)?;
+    // One of both names is being moved: what is first counts.
+    let trashed = registry::trashed_entries(account)?;
+    entries.extend(trashed.into_iter().filter(|t| registry::entry(account, &t.name).is_none()));
+    Ok(entries)
+}
+
+/// In the trash by whose word; none of one that is a box.
+fn in_trash(entry: &Entry) -> Option<(Phase, String)> {
+    let mark = entry.trashed.as_ref()?;
+    let phase = match mark.by {
+        Some(TrashedBy::Owner) => Phase::Destroyed,
+        Some(TrashedBy::Timer) => Phase::Trashed,
+        Some(TrashedBy::Administrator) | None => Phase::Other,
+    };
+    Some((phase, mark.at.unwrap_or_default().to_string()))
+}
+
 /// The phase of a box and what is seen of it; none of one whose folder is damaged.
 pub fn look(account: &Account, entry: &Entry) -> Option<Look> {
     let made = entry.spec.as_ref().ok()?.created_at;
     let (name, busy) = (entry.name.clone(), false);
     if entry.pending.is_some() {
         return Some(Look { name, made, phase: Phase::Other, key: String::new(), seen: None, busy });
+    }
+    if let Some((phase, key)) = in_trash(entry) {
+        return Some(Look { name, made, phase, key, seen: None, busy });
     }
     if let Some(mark) = &entry.stopped {
         let key = mark.at.unwrap_or_default().to_string();
@@ -131,23 +155,29 @@ pub struct Outlook {
 }
 
 /// Of all these boxes, as far as it is kept.
-pub fn outlooks(book: &Book, entries: &[Entry], owner: &OwnerSettings) -> Vec<Outlook> {
-    entries.iter().map(|entry| outlook(book, entry, owner, false)).collect()
+pub fn outlooks(book: &Book, entries: &[Entry], owner: &OwnerSettings, trash_full: bool) -> Vec<Outlook> {
+    entries.iter().map(|entry| outlook(book, entry, owner, trash_full)).collect()
+}
+
+/// Whether the owner's trash takes no box more.
+pub fn is_trash_full(account: &Account, owner: &OwnerSettings) -> Result<bool, HostError> {
+    Ok(registry::trash_names(account)?.len() >= usize::try_from(owner.max_boxes).unwrap_or(usize::MAX))
 }
 
 /// The same for whoever only shows it.
 pub fn known(account: &Account, entries: &[Entry]) -> Result<Vec<Outlook>, super::SettingsProblem> {
-    Ok(outlooks(&read(account), entries, super::settings()?.owner(&account.user)))
+    Ok(outlooks(&read(account), entries, super::settings()?.owner(&account.user), false))
 }
 
 /// From what is kept; nothing is looked at.
 pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bool) -> Outlook {
     let record = book.record(&entry.name).cloned();
     let kept = record.as_ref().map_or(Phase::Other, Record::phase);
-    let phase = match (&entry.pending, &entry.stopped) {
-        (Some(_), _) => Phase::Other,
-        (None, Some(_)) => Phase::Stopped,
-        (None, None) => kept,
+    let phase = match (&entry.pending, in_trash(entry), &entry.stopped) {
+        (Some(_), ..) => Phase::Other,
+        (None, Some((phase, _)), _) => phase,
+        (None, None, Some(_)) => Phase::Stopped,
+        (None, None, None) => kept,
     };
     let spec = entry.spec.as_ref().ok();
     let terms = Terms::of(owner, spec.and_then(|s| s.idle_stop_days), spec.and_then(|s| s.stopped_destroy_days));

@@ -268,6 +268,11 @@ impl Record {
         self.phase
     }
 
+    /// For how long it is so.
+    pub fn spent(&self) -> u64 {
+        self.spent
+    }
+
     /// For how long nobody has used it; while it runs.
     pub fn idle(&self) -> Option<u64> {
         (self.phase == Phase::Running).then_some(self.spent)

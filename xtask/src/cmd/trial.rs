@@ -65,7 +65,7 @@ fn here(binary: &Path, base: &str) -> Result<()> {
         command
     })?;
     println!("\nGo in:       {} ssh {NAME}", binary.display());
-    println!("Clean up:    {} destroy {NAME}", binary.display());
+    println!("Clean up:    {} destroy --now {NAME}", binary.display());
     Ok(())
 }
 

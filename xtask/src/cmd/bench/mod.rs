@@ -57,7 +57,7 @@ const SETUP: &str = r"
 set -eu
 devbox-ctl create hand --no-start -q
 mkdir -p /tmp/units && cp .config/containers/systemd/devbox/hand/devbox-* /tmp/units && sed -i '/ConditionPathExists/d; s/^StartLimitIntervalSec=.*/StartLimitIntervalSec=0/' /tmp/units/*.container
-devbox-ctl destroy --yes -q hand
+devbox-ctl destroy --now --yes -q hand
 printf '%s\n' '#!/bin/sh' 'mkdir .config/containers/systemd/hand && cp /tmp/units/* .config/containers/systemd/hand && systemctl --user daemon-reload && exec systemctl --user start devbox-hand.service' > /tmp/create-by-hand
 printf '%s\n' '#!/bin/sh' 'systemctl --user stop devbox-hand.service devbox-hand--home-volume.service devbox-hand--state-volume.service' 'podman volume rm -f hand-data hand--state' 'rm -rf .config/containers/systemd/hand' 'systemctl --user daemon-reload' > /tmp/destroy-by-hand
 chmod +x /tmp/create-by-hand /tmp/destroy-by-hand
@@ -66,7 +66,10 @@ chmod +x /tmp/create-by-hand /tmp/destroy-by-hand
 const CREATE_AND_START: &[Pair] = &[
     Pair {
         what: "create",
-        ours: Case { prepare: "sh -c 'devbox-ctl destroy --yes -q bench; true'", command: "devbox-ctl create bench" },
+        ours: Case {
+            prepare: "sh -c 'devbox-ctl destroy --now --yes -q bench; true'",
+            command: "devbox-ctl create bench",
+        },
         by_hand: (
             "units by hand, reload, start",
             Case { prepare: "/tmp/destroy-by-hand", command: "/tmp/create-by-hand" },
@@ -143,7 +146,7 @@ fn alone(host: &Host, binary: &Path, runs: u32) -> Result<usize> {
     for pair in CREATE_AND_START {
         broken += compare(host, pair, runs)?;
     }
-    shell(host, &format!("/tmp/destroy-by-hand; test ! -e {HAND}; devbox-ctl destroy --yes -q bench"))?;
+    shell(host, &format!("/tmp/destroy-by-hand; test ! -e {HAND}; devbox-ctl destroy --now --yes -q bench"))?;
 
     progress::step("ten boxes");
     shell(host, "set -e; for n in 0 1 2 3 4 5 6 7 8 9; do devbox-ctl create -q box-$n; done")?;
@@ -159,7 +162,7 @@ fn alone(host: &Host, binary: &Path, runs: u32) -> Result<usize> {
     )?;
     let list = time(host, &Case { prepare: "true", command: "devbox-ctl list" }, runs)?;
     broken += limit("list, 300 boxes", list.median * 1000.0, "ms", 40.0);
-    shell(host, "devbox-ctl stop -q box-1 box-2; devbox-ctl destroy --yes -q box-2")?;
+    shell(host, "devbox-ctl stop -q box-1 box-2; devbox-ctl destroy --now --yes -q box-2")?;
     for verb in [&["list", "--json"][..], &["start", "box-1"], &["create", "box-2"]] {
         broken += limit(&format!("peak memory of {}, 300 boxes", verb[0]), peak_memory(host, verb)?, "MB", 15.0);
     }

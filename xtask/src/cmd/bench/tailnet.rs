@@ -48,7 +48,7 @@ pub(super) fn measure(host: &Host, programs: &Path, runs: u32) -> Result<usize> 
     let mut theirs = Vec::new();
     for _ in 0..runs.min(7) {
         ours.push(bench.timed("bench", || bench.run("exec devbox-ctl create --quiet bench"))?);
-        bench.run("exec devbox-ctl destroy --quiet --yes bench")?;
+        bench.run("exec devbox-ctl destroy --now --quiet --yes bench")?;
         theirs.push(bench.timed("hand", || bench.by_hand())?);
         bench.away_by_hand()?;
     }
@@ -73,7 +73,7 @@ pub(super) fn measure(host: &Host, programs: &Path, runs: u32) -> Result<usize> 
     }
     broken += limit("restart until `tailscale ssh` answers", median(again).as_secs_f64(), "s", 3.0);
     broken += bench.at_rest()?;
-    bench.run("exec devbox-ctl destroy --quiet --yes bench")?;
+    bench.run("exec devbox-ctl destroy --now --quiet --yes bench")?;
     ensure!(host.command("root").args(["systemctl", "stop", "devboxd"]).status()?.success(), "devboxd does not stop");
     Ok(broken)
 }
