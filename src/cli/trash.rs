@@ -26,6 +26,7 @@ pub(super) struct Args {
     /// Do not ask
     #[arg(short, long, requires = "empty")]
     yes: bool,
+    /// What to delete, where not all of it
     #[arg(value_name = "NAME", requires = "empty")]
     names: Vec<String>,
 }
