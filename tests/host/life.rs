@@ -6,6 +6,8 @@ use super::world::{Outcome, Running, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("life::idle_warned_stopped", idle),
+    ("life::stopped_trashed_restored", whole),
+    ("life::the_trash_is_emptied", emptied),
     ("life::a_build_keeps_it_awake", build),
     ("life::typing_keeps_it_awake_and_a_silent_terminal_does_not", terminal),
     ("life::a_lease_keeps_it_awake", lease),
@@ -83,6 +85,72 @@ fn idle(world: &World) -> Outcome {
     // Its owner has it again with one command, and it counts anew.
     world.ctl(&["start", "abc"]).expect(0)?;
     says(&pass(world, 171, 172, WHY)?, "in 6 days it is stopped")
+}
+
+fn whole(world: &World) -> Outcome {
+    world.write(
+        "/etc/devbox/users.toml",
+        "[defaults]\nmax_boxes = 2\nidle_stop_days = 1\nstopped_destroy_days = 2\nwarn_days = [1]\n",
+    );
+    let key = ["exec", "abc", "--", "sudo", "cat", "/var/lib/devbox/ssh/ssh_host_ed25519_key.pub"];
+    world.ctl(&["create", "abc", "--env", "WHO=me"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "echo kept >note"]).expect(0)?;
+    let before = world.ctl(&key).expect(0)?.out;
+    says(&pass(world, 0, 1, CLEANUP)?, "it is stopped, and its data stays")?;
+    world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
+    says(&pass(world, 1, 26, CLEANUP)?, "abc is stopped: nobody had used it for 1 day")?;
+    says(&pass(world, 26, 52, CLEANUP)?, "your box abc is stopped; in")?;
+    world.ctl(&["list"]).expect(0)?.says("it goes to the trash")?;
+    says(&pass(world, 52, 77, "devbox-ctl cleanup --dry-run")?, "move abc to the trash")?;
+    // Where the trash is full, it stays where it is.
+    world.ctl(&["create", "one", "--no-start"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "one"]).expect(0)?;
+    world.ctl(&["create", "two", "--no-start"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "two"]).expect(0)?;
+    ensure(pass(world, 77, 77, CLEANUP)?.is_empty(), "the trash is full")?;
+    says(&pass(world, 77, 77, WHY)?, "no place left in the trash")?;
+    world.ctl(&["trash", "--empty", "--yes", "one", "two"]).expect(0)?;
+    says(&pass(world, 77, 77, CLEANUP)?, "abc is in the trash: it was stopped for 2 days")?;
+    world.ctl(&["list", "--json"]).expect(0).and_then(|ran| ensure(ran.out.trim() == "[]", &ran.out))?;
+    let trashed = world.ctl(&["trash", "--json"]).expect(0)?.json()?;
+    ensure(trashed[0]["trashedBy"] == "timer" && trashed[0]["emptiedAt"].is_null(), &trashed.to_string())?;
+    // It stays until somebody says so.
+    ensure(pass(world, 77, 500, CLEANUP)?.is_empty(), "nothing is due")?;
+    says(&pass(world, 500, 500, WHY)?, "nothing, whatever time passes")?;
+    world.ctl(&["restore", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "cat note; echo $WHO"]).expect(0)?.says("kept\nme")?;
+    ensure(world.ctl(&key).expect(0)?.out == before, "it is the same box, by its host key")?;
+    says(&pass(world, 501, 502, WHY)?, "it is stopped (about")
+}
+
+fn emptied(world: &World) -> Outcome {
+    world.write(
+        "/etc/devbox/users.toml",
+        "[defaults]\ntrash_days = 1\nreclaim_days = 1\nstopped_destroy_days = 1\nwarn_days = [1]\n",
+    );
+    for name in ["mine", "clean", "work"] {
+        world.ctl(&["create", name]).expect(0)?;
+    }
+    let begun = "git init -q repo; touch repo/file";
+    world.ctl(&["exec", "work", "--", "sh", "-c", begun]).expect(0)?;
+    world.ctl(&["stop", "clean", "work"]).expect(0)?;
+    pass(world, 0, 1, CLEANUP)?;
+    let moved = pass(world, 1, 26, CLEANUP)?;
+    says(&moved, "clean is in the trash")?;
+    says(&moved, "work is in the trash")?;
+    world.ctl(&["destroy", "--yes", "mine"]).expect(0)?;
+    let told = pass(world, 26, 27, CLEANUP)?;
+    says(&told, "your box clean is in the trash; in")?;
+    says(&told, "work is in the trash; in")?;
+    says(&told, "git work in it that is nowhere else: repo: 1 changed file")?;
+    let gone = pass(world, 27, 52, CLEANUP)?;
+    says(&gone, "mine is deleted: it was in the trash for 1 day")?;
+    says(&gone, "clean is deleted")?;
+    ensure(!gone.contains("work is deleted"), &gone)?;
+    says(&pass(world, 52, 99, "devbox-ctl cleanup; devbox-ctl why work")?, "while there may be work in it")?;
+    let volumes = world.ok("alice", &["podman", "volume", "ls", "--quiet"])?;
+    ensure(volumes == "work-data\nwork--state\n", &volumes)?;
+    world.ctl(&["trash", "--empty", "--yes"]).expect(0).map(drop)
 }
 
 /// Runs in the box for as long as it is held.
