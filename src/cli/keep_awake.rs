@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     }
     let mut open = Open::wait(account)?;
     life::sample(account, &mut open.book)?;
-    let runs = life::look(account, &held.entry).is_some_and(|look| look.phase == Phase::Running);
+    let runs = life::look(account, &held.entry, &open.book).is_some_and(|look| look.phase == Phase::Running);
     if !runs {
         return Err(Failure::new(
             Kind::AlreadySo,

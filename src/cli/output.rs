@@ -79,6 +79,11 @@ pub(super) fn span(seconds: i64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
+/// What lies ahead, to the nearest half hour: a warning three days before says three days, not two and a lot.
+pub(super) fn ahead(seconds: u64) -> String {
+    span(seconds.saturating_add(1800).cast_signed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +95,6 @@ mod tests {
             [-5, 0, 1, 119, 7200, 86_400 * 3].map(span),
             ["0 seconds", "0 seconds", "1 second", "1 minute", "2 hours", "3 days"]
         );
+        assert_eq!([86_400 * 3 - 900, 86_000, 7200].map(ahead), ["3 days", "1 day", "2 hours"]);
     }
 }

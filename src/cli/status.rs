@@ -88,7 +88,7 @@ fn text(view: &View, now: Timestamp) -> String {
         lines.push(("used", ago(used)));
     }
     if let Some(stops) = view.stops_at {
-        let left = output::span(stops.as_second() - now.as_second());
+        let left = output::ahead((stops.as_second() - now.as_second()).max(0).cast_unsigned());
         lines.push(("stops", format!("in {left} if nobody uses it; `devbox-ctl why {}`", view.name)));
     }
     if view.state == State::Trashed {

@@ -82,12 +82,11 @@ fn told(outlook: &Outlook) -> Told {
 }
 
 fn text(outlook: &Outlook, now: Timestamp) -> String {
-    let span = |seconds: u64| output::span(i64::try_from(seconds).unwrap_or(i64::MAX));
     let name = &outlook.name;
     let mut lines = vec![state(outlook)];
     let record = outlook.record.as_ref();
     if let Some(lease) = record.and_then(Record::lease) {
-        lines.push(format!("  kept awake for {} more{}", span(outlook.lease), reason(&lease.reason)));
+        lines.push(format!("  kept awake for {} more{}", output::ahead(outlook.lease), reason(&lease.reason)));
     }
     let evidence = record.map(Record::evidence).unwrap_or_default();
     if !evidence.is_empty() {
@@ -138,7 +137,7 @@ fn coming(outlook: &Outlook) -> Vec<String> {
         Act::Trash => "it goes to the trash, and its data stays in it",
         Act::Empty | Act::Reclaim => "it is deleted for good",
     };
-    let mut lines = vec![format!("in {} {what}{date}", span(left))];
+    let mut lines = vec![format!("in {} {what}{date}", output::ahead(left))];
     match outlook.decision.held {
         Some(Held::TrashFull) => lines.push("but not while there is no place left in the trash".to_owned()),
         Some(Held::Work) => lines.push("but not while there may be work in it that is nowhere else".to_owned()),
@@ -162,7 +161,7 @@ fn prevents(decision: Decision, name: &BoxName) -> Option<String> {
 
 /// A warning, as its owner reads it.
 pub(super) fn notice(name: &BoxName, act: Act, left: u64) -> String {
-    let left = output::span(left.cast_signed());
+    let left = output::ahead(left);
     let what = match act {
         Act::Stop => format!("nobody uses your box {name}; in {left} it is stopped, and its data stays"),
         Act::Trash => format!("your box {name} is stopped; in {left} it goes to the trash, and its data stays in it"),

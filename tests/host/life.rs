@@ -74,7 +74,7 @@ fn idle(world: &World) -> Outcome {
         ensure(json["stopsAt"].is_string() && json["lastActivityAt"].is_string(), &json.to_string())
     })?;
 
-    says(&pass(world, 98, 146, CLEANUP)?, "in 21 hours it is stopped")?;
+    says(&pass(world, 98, 146, CLEANUP)?, "in 22 hours it is stopped")?;
     let dry = pass(world, 146, 170, "devbox-ctl cleanup --dry-run; devbox-ctl cleanup --dry-run --json")?;
     says(&dry, "stop abc\n")?;
     says(&dry, "\"now\": \"do\"")?;

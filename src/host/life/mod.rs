@@ -91,7 +91,7 @@ pub fn sample(account: &Account, book: &mut Book) -> Result<(), HostError> {
     let step = book.advance(tick());
     let when = now();
     for entry in &entries {
-        if let Some(look) = look(account, entry) {
+        if let Some(look) = look(account, entry, book) {
             debug!("life: {look:?}");
             book.note(look, step, when);
         }
@@ -122,7 +122,7 @@ fn in_trash(entry: &Entry) -> Option<(Phase, String)> {
 }
 
 /// The phase of a box and what is seen of it; none of one whose folder is damaged.
-pub fn look(account: &Account, entry: &Entry) -> Option<Look> {
+pub fn look(account: &Account, entry: &Entry, book: &Book) -> Option<Look> {
     let made = entry.spec.as_ref().ok()?.created_at;
     let (name, busy) = (entry.name.clone(), false);
     if entry.pending.is_some() {
@@ -135,10 +135,11 @@ pub fn look(account: &Account, entry: &Entry) -> Option<Look> {
         let key = mark.at.unwrap_or_default().to_string();
         return Some(Look { name, made, phase: Phase::Stopped, key, seen: None, busy });
     }
-    let (phase, key, seen, busy) = match probe::look(account.uid, &entry.name) {
-        Some((key, seen)) => (Phase::Running, key, Some(seen), busy::says(account, &entry.name)),
-        None => (Phase::Other, String::new(), None, false),
-    };
+    let (phase, key, seen, busy) =
+        match probe::look(account.uid, &entry.name, book.record(&entry.name).and_then(Record::carried)) {
+            Some((key, seen)) => (Phase::Running, key, Some(seen), busy::says(account, &entry.name)),
+            None => (Phase::Other, String::new(), None, false),
+        };
     Some(Look { name, made, phase, key, seen, busy })
 }
 

@@ -12,7 +12,7 @@ use nix::dir::Dir;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, fstat};
 
-use crate::policy::life::activity::Seen;
+use crate::policy::life::activity::{Seen, carried_much};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
@@ -21,8 +21,9 @@ const LONGEST: u64 = 1 << 20;
 /// More terminals than anybody has.
 const MOST_TERMINALS: usize = 1024;
 
-/// A box's container as the kernel knows it: the identity of this run, and what is seen of it.
-pub(super) fn look(uid: u32, name: &BoxName) -> Option<(String, Seen)> {
+/// A box's container as the kernel knows it: the identity of this run, and what is seen of it. `carried`: the bytes that
+/// its network had carried at the last look.
+pub(super) fn look(uid: u32, name: &BoxName, carried_before: Option<u64>) -> Option<(String, Seen)> {
     let (run, cgroup) = payload(uid, name)?;
     let mut seen = Seen {
         cpu: text(&cgroup.join("cpu.stat")).and_then(|t| field(&t, "usage_usec")),
@@ -31,8 +32,11 @@ pub(super) fn look(uid: u32, name: &BoxName) -> Option<(String, Seen)> {
     };
     if let Some(process) = first_process(&cgroup) {
         seen.net = text(&process.join("net/dev")).map(|t| carried(&t));
-        let connections = |file: &str| text(&process.join(file)).map_or(0, |t| established(&t));
-        seen.connections = Some(connections("net/tcp") + connections("net/tcp6"));
+        // The kernel goes through all of the host's connections for each of these: milliseconds. Only where it matters.
+        if seen.net.zip(carried_before).is_some_and(|(now, before)| carried_much(before, now)) {
+            let connections = |file: &str| text(&process.join(file)).map_or(0, |t| established(&t));
+            seen.connections = Some(connections("net/tcp") + connections("net/tcp6"));
+        }
         if let Some(root) = Root::of(&process) {
             seen.terminals = root.terminals();
             seen.claimed = root.changed("run/devbox/active");

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::book::SHORTEST_STEP;
+
 /// Share of a processor above which a box works, in thousandths. At rest it takes less than 1, with an editor open in a
 /// browser that nobody looks at 27 (docs/idle.md has the measurements behind each floor).
 pub const CPU_FLOOR: u64 = 50;
@@ -23,7 +25,7 @@ pub struct Seen {
     pub io: Option<u64>,
     /// Bytes in and out of its network (/proc/PID/net/dev).
     pub net: Option<u64>,
-    /// Established connections in its network.
+    /// Established connections in its network; looked at only where [`carried_much`].
     pub connections: Option<u32>,
     /// When something was last typed on each terminal, as the kernel notes it: only its changes are looked at.
     #[serde(default)]
@@ -63,6 +65,11 @@ pub enum Shown {
     Unused,
     /// What it takes to say so could not be read.
     Unknown,
+}
+
+/// Whether so many bytes can be above the floor, however soon after another the two looks were.
+pub fn carried_much(before: u64, now: u64) -> bool {
+    now.saturating_sub(before) >= NET_FLOOR * SHORTEST_STEP
 }
 
 /// `elapsed`: seconds between them in which the host was awake; not 0.

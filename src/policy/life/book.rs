@@ -268,6 +268,11 @@ impl Record {
         self.phase
     }
 
+    /// What its network had carried at the last look.
+    pub fn carried(&self) -> Option<u64> {
+        self.seen.as_ref()?.net
+    }
+
     /// For how long it is so.
     pub fn spent(&self) -> u64 {
         self.spent
