@@ -35,7 +35,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     // Its own destruction, should one have been cut short, is gone on with here, where it is known what to keep.
     let session = Session::begin(out, Some(&name))?;
     let held = session.hold(&name)?;
-    let mut keep = if args.keep_volume { names::volumes(&name).to_vec() } else { Vec::new() };
+    // What is in volumes that are not whole is in the backup too.
+    let whole = held.entry.pending != Some(Pending::Fill);
+    let mut keep = if args.keep_volume && whole { names::volumes(&name).to_vec() } else { Vec::new() };
     let kept_before = match &held.entry.pending {
         Some(Pending::Destroy { keep_volumes }) => keep_volumes.clone(),
         _ => Vec::new(),

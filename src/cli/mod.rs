@@ -2,12 +2,14 @@
 
 mod admin;
 mod ask;
+mod backup;
 mod completions;
 mod create;
 mod destroy;
 mod doctor;
 mod error;
 mod exec;
+mod from_backup;
 mod list;
 mod logs;
 mod man;
@@ -63,6 +65,7 @@ enum Verb {
     Restart(restart::Args),
     #[command(visible_alias = "rm")]
     Destroy(destroy::Args),
+    Backup(backup::Args),
     Logs(logs::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
@@ -123,6 +126,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Stop(args) => stop::run(&args, out),
         Verb::Restart(args) => restart::run(&args, out),
         Verb::Destroy(args) => destroy::run(&args, out),
+        Verb::Backup(args) => backup::run(&args, out),
         Verb::Logs(args) => logs::run(&args, out),
         Verb::Exec(args) => exec::run(&args, out),
         Verb::Ssh(args) => ssh::run(&args, out),

@@ -24,8 +24,14 @@ impl Session {
     /// Connects, and finishes what was cut short, but for a box that is about to be destroyed anyway.
     pub(super) fn begin(out: Output, but: Option<&BoxName>) -> Result<Self, Failure> {
         let session = Self::look(out)?;
-        for found in recover(&session.host, but)? {
-            out.warning(&match found {
+        session.recover(but)?;
+        Ok(session)
+    }
+
+    /// Finishes what was cut short.
+    pub(super) fn recover(&self, but: Option<&BoxName>) -> Result<(), Failure> {
+        for found in recover(&self.host, but)? {
+            self.out.warning(&match found {
                 Recovered::Destroyed(name) => format!("destroying {name} had been cut short; it is finished now"),
                 Recovered::Created { name, starting } => format!(
                     "creating {name} had been cut short; it is {}: `devbox-ctl start {name}`, or `devbox-ctl destroy --keep-volume {name}`",
@@ -37,10 +43,13 @@ impl Session {
                 Recovered::Unsettled(name, why) => {
                     format!("{name} runs without a place in the broker's ledger: {}", Failure::from(why).message)
                 }
+                Recovered::TakenBack(name) => {
+                    format!("creating {name} from a backup had been cut short; what had been done is taken back")
+                }
                 Recovered::Unswept(why) => Failure::from(why).message,
             });
         }
-        Ok(session)
+        Ok(())
     }
 
     /// The box of this name, locked.
@@ -79,9 +88,7 @@ pub(super) fn each(
     for name in &names {
         let done = session.host.interrupts.check().map_err(Failure::from).and_then(|()| {
             let held = session.hold(name)?;
-            if let Some(Pending::Destroy { .. }) = held.entry.pending {
-                return Err(half_destroyed(name));
-            }
+            refuse_half(&held)?;
             act(&session, held)
         });
         let Err(failure) = done else { continue };
@@ -98,7 +105,14 @@ pub(super) fn each(
     first
 }
 
-fn half_destroyed(name: &BoxName) -> Failure {
-    Failure::new(Kind::Backend, format!("{name} is half destroyed"))
-        .hint(format!("`devbox-ctl destroy --yes {name}` goes on with it, and says what is in the way"))
+/// A box that is going away, or is not whole yet.
+pub(super) fn refuse_half(held: &Held) -> Result<(), Failure> {
+    let name = &held.entry.name;
+    let half = match held.entry.pending {
+        Some(Pending::Destroy { .. }) => "is half destroyed",
+        Some(Pending::Fill) => "is half made of a backup",
+        Some(Pending::Create) | None => return Ok(()),
+    };
+    Err(Failure::new(Kind::Backend, format!("{name} {half}"))
+        .hint(format!("`devbox-ctl destroy --yes {name}` takes it away, and says what is in the way")))
 }

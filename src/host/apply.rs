@@ -3,18 +3,19 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
+use super::copier::CopyLock;
 use super::lock::BoxLock;
 use super::podman::Podman;
 use super::systemd::{Job, JobEnd, Systemd};
 use super::{
-    Account, AccountLock, Broker, Entry, HostError, Interrupts, files, generator, journal, own, registry, stage,
+    Account, AccountLock, Broker, Entry, HostError, Interrupts, Restore, files, generator, journal, own, registry, stage,
 };
 use crate::plan::{Plan, Step};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// Longer than the unit's own TimeoutStartSec= and TimeoutStopSec= together, so that systemd's verdict comes first.
-const START: Duration = Duration::from_secs(170);
+pub(super) const START: Duration = Duration::from_secs(170);
 /// Longer than TimeoutStopSec=.
 const STOP: Duration = Duration::from_secs(45);
 
@@ -49,17 +50,26 @@ pub struct Hold {
     /// For a box that is to appear: names and limits.
     admission: Option<AccountLock>,
     lock: Option<BoxLock>,
+    /// What the volumes of a new box are filled from.
+    restore: Option<Restore>,
+}
+
+impl Hold {
+    #[must_use]
+    pub fn with(self, restore: Option<Restore>) -> Self {
+        Self { restore, ..self }
+    }
 }
 
 impl From<AccountLock> for Hold {
     fn from(admission: AccountLock) -> Self {
-        Self { admission: Some(admission), lock: None }
+        Self { admission: Some(admission), lock: None, restore: None }
     }
 }
 
 impl From<Held> for Hold {
     fn from(held: Held) -> Self {
-        Self { admission: None, lock: Some(held.lock) }
+        Self { admission: None, lock: Some(held.lock), restore: None }
     }
 }
 
@@ -114,7 +124,7 @@ impl Host {
 
     /// Carries out a plan on a box, which stays locked meanwhile; an admission is held until the folder is there.
     pub fn apply(&self, plan: &Plan, hold: Hold, progress: Progress<'_>) -> Result<(), Applied> {
-        let Hold { mut admission, mut lock } = hold;
+        let Hold { mut admission, mut lock, mut restore } = hold;
         let mut deaf = None;
         let mut first = Ok(());
         for (at, step) in plan.steps.iter().enumerate() {
@@ -127,6 +137,10 @@ impl Host {
                 Step::Publish => self.publish(plan).map(|held| {
                     lock = Some(held);
                     drop(admission.take());
+                }),
+                Step::FillVolume(fill) => self.interrupts.check().and_then(|()| match restore.as_mut() {
+                    Some(restore) => self.fill(&plan.name, fill, restore),
+                    None => Err(HostError::Systemd("a plan fills a volume from nothing".to_owned())),
                 }),
                 other => self.interrupts.check().and_then(|()| self.step(&plan.name, other)),
             };
@@ -190,7 +204,7 @@ impl Host {
     fn step(&self, name: &BoxName, step: &Step) -> Result<(), HostError> {
         let folder = self.account.folder(name);
         match step {
-            Step::Publish => Err(HostError::Systemd("a plan published twice".to_owned())),
+            Step::Publish | Step::FillVolume(_) => Err(HostError::Systemd("a plan is out of order".to_owned())),
             Step::Reload => self.systemd.reload(),
             Step::ResetFailed { unit } => self.systemd.reset_failed(unit),
             Step::Start { unit } => self.run(name, Job::Start, unit),
@@ -205,7 +219,12 @@ impl Host {
             Step::UnmarkStopped => files::remove(&folder.join(names::STOPPED_FILE)),
             Step::MarkDestroying { keep_volumes } => registry::mark_destroying(&folder, name, keep_volumes),
             Step::Settle => files::remove(&folder.join(names::CREATING_FILE)),
-            Step::RemoveVolume { volume } => self.podman.remove_volume(name, volume),
+            Step::MarkFilled => files::remove(&folder.join(names::FILLING_FILE)).and_then(|()| files::sync(&folder)),
+            Step::RemoveVolume { volume } => {
+                // What a killed command left at work on it would make it anew.
+                CopyLock::wait(&folder, name.as_str(), &self.interrupts)?;
+                self.podman.remove_volume(name, volume)
+            }
             Step::Reserve { cpu, memory, start } => self.the_broker()?.reserve(name, *cpu, *memory, *start),
             Step::Commit => self.the_broker()?.commit(name),
             Step::Release => self.the_broker()?.release(name),
@@ -228,7 +247,7 @@ impl Host {
     }
 
     /// The job only says that it failed; the unit says how (systemd.exec(5), $SERVICE_RESULT).
-    fn failed(&self, job: Job, unit: &str, result: String) -> HostError {
+    pub(super) fn failed(&self, job: Job, unit: &str, result: String) -> HostError {
         let details = self.systemd.details(&[unit.to_owned()]).ok().and_then(|mut d| d.pop());
         let result = match details.map(|d| d.result) {
             Some(told) if result == "failed" && !told.is_empty() && told != "success" => told,

@@ -4,7 +4,10 @@
 
 mod account;
 mod apply;
+pub mod backup;
+mod backup_file;
 mod broker;
+mod copier;
 mod error;
 mod etc;
 mod files;
@@ -20,6 +23,7 @@ pub mod own;
 pub mod podman;
 mod recover;
 mod registry;
+mod restore;
 pub mod slices;
 pub mod ssh_files;
 pub mod ssh_key;
@@ -28,6 +32,7 @@ pub mod systemd;
 
 pub use account::{Account, now, own_name};
 pub use apply::{Applied, Held, Hold, Host, Progress};
+pub use backup_file::BackupFile;
 pub use broker::Broker;
 pub use error::HostError;
 pub use etc::{SettingsProblem, settings, settings_files, settings_with, templates};
@@ -37,3 +42,4 @@ pub use keeper::{Keeper, Left, tidy};
 pub use lock::AccountLock;
 pub use recover::{Recovered, recover};
 pub use registry::{Entry, Pending, StopMark, Trouble, entries, entry, names as box_names};
+pub use restore::Restore;

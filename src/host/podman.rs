@@ -84,15 +84,34 @@ impl Podman {
         if output.status.success() { Ok(()) } else { Err(failed("exec", &output)) }
     }
 
+    /// Ends a container that copies, if it is there: what it has copied does not count any more.
+    pub(super) fn remove_copier(&self, container: &str) {
+        let _ = self.run("rm", &["rm", "--force", "--time=0", "--ignore", "--", container]);
+    }
+
+    /// Where images, containers and volumes are.
+    fn root(&self) -> Result<String, HostError> {
+        let info = self.run("info", &["info", "--format={{.Store.GraphRoot}}"])?;
+        let root = String::from_utf8_lossy(&info.stdout).trim().to_owned();
+        if info.status.success() && root.starts_with('/') { Ok(root) } else { Err(failed("info", &info)) }
+    }
+
+    /// Bytes that volumes may still take, less a reserve: a disk that is full to the last byte is everybody's trouble.
+    pub fn room_bytes(&self) -> Result<u64, HostError> {
+        let root = match &self.store {
+            Some(store) if store.is_dir() => store.clone(),
+            _ => PathBuf::from(self.root()?),
+        };
+        let disk = nix::sys::statvfs::statvfs(&root).map_err(|e| HostError::io("looking at", &root)(e.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        let reserve = (bytes(disk.blocks()) / 20).min(1 << 30);
+        Ok(bytes(disk.blocks_available()).saturating_sub(reserve))
+    }
+
     /// What images, containers and volumes take on disk, in bytes: their files belong to subordinate ids, which only
     /// podman's own user namespace may look into.
     pub fn disk_bytes(&self) -> Result<u64, HostError> {
-        let format = "--format={{.Store.GraphRoot}}";
-        let info = self.run("info", &["info", format])?;
-        let root = String::from_utf8_lossy(&info.stdout).trim().to_owned();
-        if !info.status.success() || !root.starts_with('/') {
-            return Err(failed("info", &info));
-        }
+        let root = self.root()?;
         let output =
             self.run("unshare", &["unshare", "du", "--summarize", "--block-size=1", "--one-file-system", "--", &root])?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -162,23 +181,33 @@ impl Podman {
     }
 
     fn ask_volume(&self, name: &BoxName, volume: &str) -> Result<VolumeState, HostError> {
+        Ok(self.labelled_volume(name, volume)?.0)
+    }
+
+    /// Whose a volume is, and the backup priority that its label says.
+    pub(super) fn labelled_volume(
+        &self,
+        name: &BoxName,
+        volume: &str,
+    ) -> Result<(VolumeState, Option<String>), HostError> {
         let output = self.run("volume inspect", &["volume", "inspect", "--", volume])?;
         if !output.status.success() {
             let there = self.run("volume exists", &["volume", "exists", "--", volume])?;
             return match there.status.code() {
-                Some(1) => Ok(VolumeState::Absent),
+                Some(1) => Ok((VolumeState::Absent, None)),
                 _ => Err(failed("volume inspect", &output)),
             };
         }
         let volumes: Vec<InspectedVolume> = serde_json::from_slice(&output.stdout)
             .map_err(|e| HostError::Podman { what: "volume inspect", stderr: e.to_string() })?;
         // Podman takes the beginning of a name for the name.
-        let Some(volume) = volumes.iter().find(|v| v.name == volume) else { return Ok(VolumeState::Absent) };
+        let Some(volume) = volumes.iter().find(|v| v.name == volume) else { return Ok((VolumeState::Absent, None)) };
         let label = |key| volume.labels.get(key).map(String::as_str);
-        Ok(match label(names::DEV_LABEL).and_then(DevIs::of_word) {
+        let state = match label(names::DEV_LABEL).and_then(DevIs::of_word) {
             Some(dev) if label(names::LABEL) == Some(name.as_str()) => VolumeState::Ours(dev),
             _ => VolumeState::Foreign,
-        })
+        };
+        Ok((state, label(names::BACKUP_LABEL).map(printable)))
     }
 
     /// Deletes a volume of the box; one that is not there or not the box's own is left alone.
@@ -191,7 +220,8 @@ impl Podman {
         let mut output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
         // 2: in use (podman-volume-rm(1)).
         if output.status.code() == Some(2) && self.is_our_container(name)? {
-            let gone = self.run("rm", &["rm", "--force", "--ignore", "--", &names::container(name)])?;
+            let gone =
+                self.run("rm", &["rm", "--force", "--ignore", "--", &names::container(name), &names::copier(name)])?;
             if !gone.status.success() {
                 return Err(failed("rm", &gone));
             }

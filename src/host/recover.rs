@@ -14,6 +14,8 @@ pub enum Recovered {
     Destroyed(BoxName),
     /// A create was cut short after its units were written; the box is whole, and systemd may be starting it.
     Created { name: BoxName, starting: bool },
+    /// A create from a backup was cut short before its volumes were whole, and is taken back: nobody has worked in it.
+    TakenBack(BoxName),
     /// A destruction still cannot be finished.
     Stuck(BoxName, HostError),
     /// What dead commands left could not be removed.
@@ -48,6 +50,13 @@ pub fn recover(host: &Host, but: Option<&BoxName>) -> Result<Vec<Recovered>, Hos
                 let plan = plan::destroy(&name, keep_volumes, host.broker()?.is_some());
                 found.push(match host.apply(&plan, held.into(), &|_| {}) {
                     Ok(()) => Recovered::Destroyed(name),
+                    Err(applied) => Recovered::Stuck(name, *applied.cause),
+                });
+            }
+            Some(Pending::Fill) => {
+                let plan = plan::destroy(&name, &[], host.broker()?.is_some());
+                found.push(match host.apply(&plan, held.into(), &|_| {}) {
+                    Ok(()) => Recovered::TakenBack(name),
                     Err(applied) => Recovered::Stuck(name, *applied.cause),
                 });
             }

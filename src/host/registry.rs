@@ -43,6 +43,8 @@ pub struct StopMark {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
     Create,
+    /// A create from a backup, whose volumes are not whole yet.
+    Fill,
     Destroy { keep_volumes: Vec<String> },
 }
 
@@ -93,6 +95,9 @@ fn pending(name: &BoxName, folder: &Path) -> Option<Pending> {
     if is_there(names::DESTROYING_FILE) {
         let keep_volumes = names::volumes(name).into_iter().filter(|v| is_there(&names::keep_file(v))).collect();
         return Some(Pending::Destroy { keep_volumes });
+    }
+    if is_there(names::FILLING_FILE) {
+        return Some(Pending::Fill);
     }
     is_there(names::CREATING_FILE).then_some(Pending::Create)
 }
