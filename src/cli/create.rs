@@ -42,7 +42,7 @@ pub(super) struct Args {
     #[arg(long)]
     with_syncthing: bool,
     #[command(flatten)]
-    backup: from_backup::Args,
+    backup: from_backup::FromBackup,
     /// Fail with status 8 if it is not on the tailnet in the end
     #[arg(long, conflicts_with = "no_start")]
     wait_tailnet: bool,

@@ -12,7 +12,7 @@ use crate::plan::Fill;
 use crate::spec::{BoxName, BoxSpec, EnvVar, Memory};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct FromBackup {
     /// With the settings and the data of a backup; other options go before what it says
     #[arg(long, value_name = "FILE")]
     from_backup: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(super) struct Asked {
     most: Option<Memory>,
 }
 
-impl Args {
+impl FromBackup {
     pub(super) fn parse(&self) -> Result<Option<Asked>, Failure> {
         let most = self.max_size.as_deref().map(str::parse).transpose();
         let most = most.map_err(|e| Failure::from(e).hint("for example `--max-size 20G`"))?;

@@ -198,7 +198,10 @@ mod tests {
             check(&create(request(Fill { volume: "other-data".to_owned(), ..fill.clone() }))).unwrap_err().what,
             "it fills a volume that is not this box's"
         );
-        assert_eq!(spoil_fill(|p| p.steps.reverse()), "it fills a volume of a box that may run");
+        assert_eq!(
+            spoil_fill(|p| p.steps.insert(2, Step::Start { unit: "devbox-abc.service".to_owned() })),
+            "it fills a volume of a box that may run"
+        );
         assert_eq!(spoil_fill(|p| p.steps.swap(2, 3)), "it says that volumes are whole before they are");
         assert_eq!(
             spoil_fill(|p| p.undo.retain(|s| !matches!(s, Step::RemoveVolume { .. }))),

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attack;
+mod backup;
+mod backup_faults;
 mod broker;
 mod browser;
 mod commands;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         editor::TESTS,
         syncthing::TESTS,
         lab::TESTS,
+        backup::TESTS,
+        backup_faults::TESTS,
         kill::TESTS,
         reboot::TESTS,
     ];
