@@ -27,7 +27,8 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
     let name = &spec.name;
     let brokered = spec.tailnet != Tailnet::Own;
     let sizes = brokered.then_some((spec.cpu, spec.memory));
-    let create = plan::create(CreateRequest { name, files, start: true, reserve: sizes, volumes_there: &[], fill: None });
+    let create =
+        plan::create(CreateRequest { name, files, start: true, reserve: sizes, volumes_there: &[], fill: None });
     let request = StartRequest { name, loaded: true, marked: true, creating: false, ask: sizes };
     let plans = [
         create,

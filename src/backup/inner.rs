@@ -31,7 +31,10 @@ pub struct Inner {
 enum State {
     Header,
     /// What is left of an extended header, with its padding, and without.
-    Extended { left: u64, text: usize },
+    Extended {
+        left: u64,
+        text: usize,
+    },
     /// What is left of a file, with its padding.
     Body(u64),
     /// The first of the two empty blocks was there.
@@ -140,7 +143,6 @@ impl Inner {
         let refuse = |what: &str| Err(BackupError::Unsafe(format!("{what}: {}", shown(name))));
         let mut makes_link = false;
         match header.kind {
-            b'0' => {}
             b'1' | b'2' | b'5' | b'6' if size != 0 => return refuse("something with a size that can have none"),
             b'1' => {
                 let target = records.link.as_ref().unwrap_or(&header.link);
@@ -154,7 +156,7 @@ impl Inner {
                 makes_link = self.links.contains(&self.key(&components(target)));
             }
             b'2' => makes_link = true,
-            b'5' | b'6' => {}
+            b'0' | b'5' | b'6' => {}
             b'3' | b'4' => return refuse("a device"),
             _ => return refuse("an entry of a kind that is not in backups"),
         }

@@ -38,7 +38,11 @@ impl<R: BufRead> std::fmt::Debug for Reader<R> {
 }
 
 /// Reads all of it and keeps nothing; `passed` hears the bytes and files so far.
-pub fn verify(from: impl BufRead, most: u64, mut passed: impl FnMut(u64, u64) -> io::Result<()>) -> Result<Verified, BackupError> {
+pub fn verify(
+    from: impl BufRead,
+    most: u64,
+    mut passed: impl FnMut(u64, u64) -> io::Result<()>,
+) -> Result<Verified, BackupError> {
     let mut reader = Reader::open(from, most)?;
     let (mut before, mut files_before) = (0, 0);
     for volume in reader.manifest.volumes.clone() {
@@ -59,14 +63,16 @@ impl<R: BufRead> Reader<R> {
         let mut from = Decoder::with_buffer(from).map_err(BackupError::reading)?.single_frame();
         from.window_log_max(MOST_WINDOW).map_err(BackupError::reading)?;
         let mut block = [0; BLOCK];
-        from.read_exact(&mut block).map_err(|e| match e.raw_os_error() {
-            Some(_) => BackupError::Read(e),
-            None => BackupError::NotABackup,
+        from.read_exact(&mut block).map_err(|e| match (e.raw_os_error(), e.kind()) {
+            (None, kind) if kind != io::ErrorKind::UnexpectedEof => BackupError::NotABackup,
+            _ => BackupError::reading(e),
         })?;
         // The one header whose time is not known before.
         let mtime = mtime_of(&block);
         let size = size_of(&block);
-        if !block.starts_with(MANIFEST.as_bytes()) || size > MOST_TEXT || block != ustar::plain_file(MANIFEST, size, mtime)
+        if !block.starts_with(MANIFEST.as_bytes())
+            || size > MOST_TEXT
+            || block != ustar::plain_file(MANIFEST, size, mtime)
         {
             return Err(BackupError::NotABackup);
         }
@@ -75,8 +81,7 @@ impl<R: BufRead> Reader<R> {
         if u64::try_from(manifest.made_at.as_second()).ok() != Some(mtime) {
             return Err(BackupError::damaged("its manifest and its headers disagree"));
         }
-        let mut reader =
-            Self { from, manifest, mtime, next: None, sums: Checksums::default(), left: most, most };
+        let mut reader = Self { from, manifest, mtime, next: None, sums: Checksums::default(), left: most, most };
         reader.next = reader.header()?;
         Ok(reader)
     }
@@ -134,8 +139,8 @@ impl<R: BufRead> Reader<R> {
             return Err(BackupError::damaged("its checksums are not where they belong"));
         };
         let text = text(&mut self.from, size)?;
-        let said: Checksums = toml::from_str(&text)
-            .map_err(|e| BackupError::damaged(format!("its checksums: {}", e.message())))?;
+        let said: Checksums =
+            toml::from_str(&text).map_err(|e| BackupError::damaged(format!("its checksums: {}", e.message())))?;
         for (said, found) in said.volumes.iter().zip(&self.sums.volumes) {
             if said != found {
                 return Err(BackupError::damaged(format!("the checksum of {} is wrong", found.part.word())));

@@ -43,7 +43,7 @@ fn pax(records: &[(&str, &[u8])]) -> Vec<u8> {
     let mut text = Vec::new();
     for (key, value) in records {
         let body = key.len() + value.len() + 3;
-        let length = (1..).map(|digits| body + digits).find(|n| body + n.to_string().len() == *n).unwrap();
+        let length = (1..9).map(|digits| body + digits).find(|n| body + n.to_string().len() == *n).unwrap();
         text.extend(format!("{length} {key}=").bytes().chain(value.iter().copied()).chain([b'\n']));
     }
     let size = text.len() as u64;
@@ -265,8 +265,18 @@ fn hostile_volumes_are_refused() {
 fn what_tar_writes_is_taken() {
     let entries = [
         header(b'5', "./", "", 0),
-        [pax(&[("mtime", b"1.5"), ("path", b"./a\nb \xff"), ("SCHILY.xattr.user.x", b"a=b\n")]), file("./a", b"x")].concat(),
-        [pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.name", b"./holes"), ("GNU.sparse.realsize", b"1073741824")]), file("./GNUSparseFile.0/holes", &[b'0'; 512])].concat(),
+        [pax(&[("mtime", b"1.5"), ("path", b"./a\nb \xff"), ("SCHILY.xattr.user.x", b"a=b\n")]), file("./a", b"x")]
+            .concat(),
+        [
+            pax(&[
+                ("GNU.sparse.major", b"1"),
+                ("GNU.sparse.minor", b"0"),
+                ("GNU.sparse.name", b"./holes"),
+                ("GNU.sparse.realsize", b"1073741824"),
+            ]),
+            file("./GNUSparseFile.0/holes", &[b'0'; 512]),
+        ]
+        .concat(),
         header(b'1', "./second", "./a", 0),
         header(b'2', "./l", "../../..", 0),
         header(b'1', "./l2", "./l", 0),
@@ -286,7 +296,11 @@ fn entries_are_where_they_belong() {
     let good = inflated(&archive(&[(Part::Home, &home), (Part::State, &state)]).unwrap());
     let starts: Vec<usize> = (0..good.len())
         .step_by(BLOCK)
-        .filter(|at| good[*at..].starts_with(b"home.tar/") || good[*at..].starts_with(b"state.tar/") || good[*at..].starts_with(b"checksums"))
+        .filter(|at| {
+            good[*at..].starts_with(b"home.tar/")
+                || good[*at..].starts_with(b"state.tar/")
+                || good[*at..].starts_with(b"checksums")
+        })
         .collect();
     let [one, two, state, sums] = starts[..] else { panic!("{starts:?}") };
     let part = |from: usize, to: usize| good[from..to].to_vec();

@@ -110,12 +110,7 @@ struct Done {
     backed_up: BackedUp,
 }
 
-fn write<W: Write>(
-    session: &Session,
-    held: &Held,
-    request: &BackupRequest<'_>,
-    to: W,
-) -> Result<(W, Done), Failure> {
+fn write<W: Write>(session: &Session, held: &Held, request: &BackupRequest<'_>, to: W) -> Result<(W, Done), Failure> {
     let meter = Meter::counting(session.out);
     let passed = |volume: &str, bytes: u64, files: u64| meter.at(bytes, &format!("{volume}: {files} files"));
     let (summed, backed_up) = session.host.back_up(held, request, Summed::new(to), &passed)?;
@@ -188,13 +183,7 @@ fn show_dry(request: &BackupRequest<'_>, to: &To, out: Output) {
     output::line(&format!("write {target} ({})", request.consistency.word()));
 }
 
-fn show(
-    spec: &BoxSpec,
-    request: &BackupRequest<'_>,
-    (file, done): (Option<PathBuf>, Done),
-    seconds: f64,
-    out: Output,
-) {
+fn show(spec: &BoxSpec, request: &BackupRequest<'_>, (file, done): (Option<PathBuf>, Done), seconds: f64, out: Output) {
     let name = &spec.name;
     let Done { bytes, sha256, backed_up } = done;
     if backed_up.sockets > 0 {

@@ -278,8 +278,9 @@ impl From<HostError> for Failure {
             }
             HostError::Copy { .. } => failure(Kind::Backend)
                 .hint("it is done by GNU tar of the box's image, in a container; `-v` shows the call"),
-            HostError::StartedMeanwhile(name) => failure(Kind::Backend)
-                .hint(format!("nothing is kept; `devbox-ctl backup {name}` again, while it runs or while it is stopped")),
+            HostError::StartedMeanwhile(name) => failure(Kind::Backend).hint(format!(
+                "nothing is kept; `devbox-ctl backup {name}` again, while it runs or while it is stopped"
+            )),
             HostError::ForeignVolume(_) => {
                 failure(Kind::Backend).hint("it lost its labels, or another program made it; `podman volume inspect`")
             }

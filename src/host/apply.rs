@@ -8,7 +8,8 @@ use super::lock::BoxLock;
 use super::podman::Podman;
 use super::systemd::{Job, JobEnd, Systemd};
 use super::{
-    Account, AccountLock, Broker, Entry, HostError, Interrupts, Restore, files, generator, journal, own, registry, stage,
+    Account, AccountLock, Broker, Entry, HostError, Interrupts, Restore, files, generator, journal, own, registry,
+    stage,
 };
 use crate::plan::{Plan, Step};
 use crate::quadlet::names;

@@ -113,9 +113,7 @@ impl Host {
             changed |= copied.changed;
         }
         // The lock keeps devbox-ctl from starting it, and nothing keeps its owner's systemctl.
-        if request.consistency == Consistency::Stopped
-            && (changed || self.consistency(name)? != Consistency::Stopped)
-        {
+        if request.consistency == Consistency::Stopped && (changed || self.consistency(name)? != Consistency::Stopped) {
             return Err(HostError::StartedMeanwhile(name.to_string()));
         }
         self.interrupts.check()?;

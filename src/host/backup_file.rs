@@ -73,7 +73,8 @@ impl Write for BackupFile {
 /// Removes what killed backups left here. What is locked is at work.
 fn sweep(folder: &Path) -> Result<(), HostError> {
     for path in files::names_in(folder).map_err(HostError::io("reading", folder))? {
-        let is_ours = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(BEGINNING) && n.ends_with(END));
+        let is_ours =
+            path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(BEGINNING) && n.ends_with(END));
         if is_ours
             && path.symlink_metadata().is_ok_and(|m| m.is_file() && m.uid() == nix::unistd::Uid::current().as_raw())
             && let Ok(file) = File::open(&path)

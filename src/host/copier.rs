@@ -50,7 +50,8 @@ const OUT: &[&str] = &[
     "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
     "--sparse",
 ];
-const INTO: &[&str] = &["--extract", "--directory=/volume", "--same-permissions", "--same-owner", "--delay-directory-restore"];
+const INTO: &[&str] =
+    &["--extract", "--directory=/volume", "--same-permissions", "--same-owner", "--delay-directory-restore"];
 const BOTH: &[&str] = &[
     "--numeric-owner",
     "--acls",
@@ -87,6 +88,16 @@ struct Said {
     last: String,
     sockets: u64,
 }
+
+impl Said {
+    /// Then everything that follows is said because of it.
+    fn is_full(&self) -> bool {
+        self.last.contains(FULL)
+    }
+}
+
+/// As the C library says it; tar itself says for most of a full disk that it "wrote only" so much.
+const FULL: &str = "No space left on device";
 
 /// How a copy ended that went well.
 #[derive(Debug, Clone, Copy)]
@@ -174,9 +185,8 @@ fn begin<'a>(
 }
 
 fn arguments(copy: Copy<'_>, way: Way) -> Vec<String> {
-    let mut list: Vec<String> = ["run", "--rm", "--replace", "--pull=never", "--network=none", "--log-driver=none"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut list: Vec<String> =
+        ["run", "--rm", "--replace", "--pull=never", "--network=none", "--log-driver=none"].map(str::to_owned).to_vec();
     list.extend(
         ["--read-only", "--read-only-tmpfs=false", "--image-volume=ignore", "--no-healthcheck", "--http-proxy=false"]
             .map(str::to_owned),
@@ -212,15 +222,15 @@ fn arguments(copy: Copy<'_>, way: Way) -> Vec<String> {
     list
 }
 
-fn piping(error: io::Error) -> HostError {
-    HostError::Podman { what: "run", stderr: error.to_string() }
+fn piping(error: impl Into<io::Error>) -> HostError {
+    HostError::Podman { what: "run", stderr: error.into().to_string() }
 }
 
 /// Our end of a pipe, which must not keep us from hearing a signal.
 fn prepared<P: AsFd>(pipe: P) -> Result<P, HostError> {
-    let flags = fcntl(&pipe, FcntlArg::F_GETFL).map_err(|e| piping(e.into()))?;
+    let flags = fcntl(&pipe, FcntlArg::F_GETFL).map_err(piping)?;
     let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
-    fcntl(&pipe, FcntlArg::F_SETFL(flags)).map_err(|e| piping(e.into()))?;
+    fcntl(&pipe, FcntlArg::F_SETFL(flags)).map_err(piping)?;
     // Fewer turns; where it is not granted it goes without.
     let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(1 << 20));
     Ok(pipe)
@@ -237,9 +247,12 @@ fn listen(stderr: impl Read) -> Said {
             Ok(0) | Err(_) => return said,
             Ok(_) if line.ends_with(b": socket ignored\n") => said.sockets += 1,
             Ok(_) => {
-                let text = podman::printable(String::from_utf8_lossy(&line).trim());
+                let mut text = podman::printable(String::from_utf8_lossy(&line).trim());
+                if text.contains(": Wrote only ") {
+                    text = format!("{FULL} ({text})");
+                }
                 // What tar says last of all only repeats that something was said.
-                if !text.is_empty() && !text.contains("Exiting with failure status") {
+                if !text.is_empty() && !text.contains("Exiting with failure status") && !said.is_full() {
                     said.last = text;
                 }
             }
@@ -294,7 +307,9 @@ impl Read for Copying<'_, PipeReader> {
         let Some(pipe) = self.pipe.as_mut() else { return Ok(0) };
         loop {
             match pipe.read(buffer) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait(pipe.as_fd(), PollFlags::POLLIN, self.interrupts)?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    wait(pipe.as_fd(), PollFlags::POLLIN, self.interrupts)?;
+                }
                 other => return other,
             }
         }
@@ -306,7 +321,9 @@ impl Write for Copying<'_, PipeWriter> {
         let Some(pipe) = self.pipe.as_mut() else { return Ok(0) };
         loop {
             match pipe.write(bytes) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait(pipe.as_fd(), PollFlags::POLLOUT, self.interrupts)?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    wait(pipe.as_fd(), PollFlags::POLLOUT, self.interrupts)?;
+                }
                 other => return other,
             }
         }

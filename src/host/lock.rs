@@ -69,13 +69,7 @@ pub(super) fn take_file(file: File, path: &Path, what: &str, interrupts: &Interr
     wait(file, path, what, PATIENCE, interrupts)
 }
 
-fn wait(
-    file: File,
-    path: &Path,
-    what: &str,
-    patience: Duration,
-    interrupts: &Interrupts,
-) -> Result<File, HostError> {
+fn wait(file: File, path: &Path, what: &str, patience: Duration, interrupts: &Interrupts) -> Result<File, HostError> {
     let until = Instant::now() + patience;
     loop {
         match file.try_lock() {

@@ -45,7 +45,9 @@ pub enum Pending {
     Create,
     /// A create from a backup, whose volumes are not whole yet.
     Fill,
-    Destroy { keep_volumes: Vec<String> },
+    Destroy {
+        keep_volumes: Vec<String>,
+    },
 }
 
 impl Entry {

@@ -48,7 +48,13 @@ fn at(world: &World, step: Step<'_>, signal: &str, arguments: &[&str]) -> Result
 
 /// Runs a command again and again, met one step later each time, and looks at each outcome; `least` is how many steps
 /// it is known to have.
-pub(crate) fn walk(world: &World, signal: &str, arguments: &[&str], least: usize, look: impl Fn(bool, Ran) -> Outcome) -> Outcome {
+pub(crate) fn walk(
+    world: &World,
+    signal: &str,
+    arguments: &[&str],
+    least: usize,
+    look: impl Fn(bool, Ran) -> Outcome,
+) -> Outcome {
     // Once unharmed, to learn the kinds of calls it makes.
     let trace = format!("trace={CALLS}");
     let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "devbox-ctl"];
