@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::BackupError;
+use super::error::shown;
 use crate::spec::{self, BoxSpec};
 
 /// The `format` this program writes; raised when an older program could misread it.
@@ -86,7 +87,8 @@ impl Manifest {
         struct Version {
             format: u32,
         }
-        let wrong = |e: &toml::de::Error| BackupError::damaged(format!("its manifest: {}", e.message()));
+        let wrong =
+            |e: &toml::de::Error| BackupError::damaged(format!("its manifest: {}", shown(e.message().as_bytes())));
         let Version { format } = toml::from_str(text).map_err(|e| wrong(&e))?;
         if format != FORMAT {
             return Err(BackupError::Format(format));

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read, Write};
 use sha2::{Digest, Sha256};
 use zstd::stream::read::Decoder;
 
+use super::error::shown;
 use super::inner::Inner;
 use super::manifest::{Checksums, Manifest, Part, VolumeSum};
 use super::ustar::{self, BLOCK};
@@ -139,8 +140,8 @@ impl<R: BufRead> Reader<R> {
             return Err(BackupError::damaged("its checksums are not where they belong"));
         };
         let text = text(&mut self.from, size)?;
-        let said: Checksums =
-            toml::from_str(&text).map_err(|e| BackupError::damaged(format!("its checksums: {}", e.message())))?;
+        let said: Checksums = toml::from_str(&text)
+            .map_err(|e| BackupError::damaged(format!("its checksums: {}", shown(e.message().as_bytes()))))?;
         for (said, found) in said.volumes.iter().zip(&self.sums.volumes) {
             if said != found {
                 return Err(BackupError::damaged(format!("the checksum of {} is wrong", found.part.word())));

@@ -112,7 +112,15 @@ struct Done {
 
 fn write<W: Write>(session: &Session, held: &Held, request: &BackupRequest<'_>, to: W) -> Result<(W, Done), Failure> {
     let meter = Meter::counting(session.out);
-    let passed = |volume: &str, bytes: u64, files: u64| meter.at(bytes, &format!("{volume}: {files} files"));
+    let about = if meter.is_shown() { session.host.bytes_to_save(&request.volumes) } else { None };
+    let passed = |volume: &str, bytes: u64, files: u64| {
+        let text = format!("{volume}: {files} files");
+        match about {
+            // What a tar says beside the files is not in the estimate.
+            Some(about) => meter.of(bytes, about.max(bytes), &text),
+            None => meter.at(bytes, &text),
+        }
+    };
     let (summed, backed_up) = session.host.back_up(held, request, Summed::new(to), &passed)?;
     let (bytes, sha256) = (summed.bytes, summed.sha256());
     Ok((summed.to, Done { bytes, sha256, backed_up }))

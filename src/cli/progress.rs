@@ -10,10 +10,14 @@ use super::output::Output;
 #[derive(Debug)]
 pub(super) struct Spinner(ProgressBar);
 
+fn is_watched(out: Output) -> bool {
+    std::io::stderr().is_terminal() && !out.quiet && !tracing::enabled!(tracing::Level::DEBUG)
+}
+
 /// Shown once it has taken a second.
 fn later(out: Output, template: &str) -> ProgressBar {
     let bar = ProgressBar::hidden();
-    if std::io::stderr().is_terminal() && !out.quiet && !tracing::enabled!(tracing::Level::DEBUG) {
+    if is_watched(out) {
         // NO_COLOR is honoured by the style's own library.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
@@ -48,14 +52,19 @@ impl Drop for Spinner {
 
 /// Bytes that go by.
 #[derive(Debug)]
-pub(super) struct Meter(ProgressBar);
+pub(super) struct Meter(ProgressBar, bool);
 
 const OF_UNKNOWN: &str = "{spinner} {msg}, {bytes} ({bytes_per_sec}, {elapsed})";
 const OF_KNOWN: &str = "{bar:30} {bytes} of {total_bytes}, {msg} ({bytes_per_sec}, {eta} left)";
 
 impl Meter {
     pub(super) fn counting(out: Output) -> Self {
-        Self(later(out, OF_UNKNOWN))
+        Self(later(out, OF_UNKNOWN), is_watched(out))
+    }
+
+    /// Whether anybody looks.
+    pub(super) fn is_shown(&self) -> bool {
+        self.1
     }
 
     /// So far, of something that does not say how much it is.

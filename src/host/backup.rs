@@ -34,7 +34,7 @@ pub struct BackedUp {
     pub changed: bool,
 }
 
-/// Is told the volume that is read, and bytes and files of it so far.
+/// Is told the volume that is read, the bytes of all so far, and the files of this one.
 pub type Passed<'a> = &'a dyn Fn(&str, u64, u64);
 
 /// Which volume of a box is which part of a backup.
@@ -62,6 +62,11 @@ impl Host {
         found.retain(|saved| saved.volume.priority <= least);
         found.sort_by_key(|saved| (saved.volume.priority, saved.volume.part));
         Ok(found)
+    }
+
+    /// About how many bytes that will be, to show how far it is. It costs a look at every file.
+    pub fn bytes_to_save(&self, volumes: &[Saved]) -> Option<u64> {
+        self.podman.volumes_bytes(volumes.iter().map(|saved| saved.name.as_str())).ok()
     }
 
     /// Whether nothing runs in the box, nor is about to.
@@ -93,13 +98,18 @@ impl Host {
         let name = &spec.name;
         let lock = CopyLock::take(&held.entry.folder, name.as_str(), &self.interrupts)?;
         let mut writer = Writer::begin(out, &manifest).map_err(|e| self.stopped(e))?;
-        let (mut sockets, mut changed) = (0, false);
+        let (mut sockets, mut changed, mut before) = (0, false, 0);
         for saved in &request.volumes {
             self.interrupts.check()?;
             let part = saved.volume.part;
             let copy = Copy { name, volume: &saved.name, part, image: &spec.image, dev: spec.dev };
             let mut from = copier::out(copy, &self.podman, &lock, &self.interrupts)?;
-            let written = writer.volume(part, &mut from, |bytes, files| passed(&saved.name, bytes, files));
+            let mut so_far = 0;
+            let written = writer.volume(part, &mut from, |bytes, files| {
+                so_far = bytes;
+                passed(&saved.name, before + bytes, files);
+            });
+            before += so_far;
             let copied = match written {
                 Ok(()) => from.finish(copier::READING)?,
                 // It says more itself when it failed first: the stream just ended.

@@ -169,12 +169,8 @@ fn create_killed(world: &World) -> Outcome {
         // The next command takes back what was not whole, and a box that is there has all of its data.
         match world.ctl(&["start", "abc"]).code {
             0 | 12 => has_it(world, "alice", "abc")?,
-            10 => world.expect_clean()?,
+            10 => return world.expect_clean(),
             code => return Err(format!("start ended with {code}").into()),
-        }
-        if !world.folder("abc").exists() {
-            world.ctl(CREATE).expect(0)?;
-            has_it(world, "alice", "abc")?;
         }
         world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
         world.expect_clean()
