@@ -136,7 +136,7 @@ fn full(path: &Path, source: io::Error) -> Failure {
 struct View<'a> {
     name: &'a BoxName,
     /// `None` on standard output, and in a dry run of it.
-    file: Option<PathBuf>,
+    file: Option<String>,
     size_bytes: Option<u64>,
     sha256: Option<String>,
     consistency: Consistency,
@@ -170,7 +170,7 @@ fn volumes<'a>(saved: &'a [Saved], sums: Option<&Checksums>) -> Vec<VolumeView<'
 
 fn show_dry(request: &BackupRequest<'_>, to: &To, out: Output) {
     let file = match to {
-        To::File(path) => Some(path.clone()),
+        To::File(path) => Some(path.display().to_string()),
         To::StandardOutput => None,
     };
     if out.json {
@@ -187,7 +187,7 @@ fn show_dry(request: &BackupRequest<'_>, to: &To, out: Output) {
     for saved in &request.volumes {
         output::line(&format!("read {} (priority {})", saved.name, saved.volume.priority));
     }
-    let target = file.map_or_else(|| "standard output".to_owned(), |f| f.display().to_string());
+    let target = file.unwrap_or_else(|| "standard output".to_owned());
     output::line(&format!("write {target} ({})", request.consistency.word()));
 }
 
@@ -206,7 +206,7 @@ fn show(spec: &BoxSpec, request: &BackupRequest<'_>, (file, done): (Option<PathB
     if out.json {
         return output::json(&View {
             name,
-            file: Some(file),
+            file: Some(file.display().to_string()),
             size_bytes: Some(bytes),
             sha256: Some(sha256),
             consistency: request.consistency,

@@ -305,7 +305,11 @@ fn output(world: &World) -> Outcome {
     let terminal = |command: &str| world.run("alice", &["env", "TERM=xterm", "script", "-qec", command, "/dev/null"]);
     terminal("devbox-ctl backup abc -o -").expect(1)?.says("not for a terminal")?;
     world.ctl(&["start", "abc"]).expect(0)?;
-    world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 400000000 /dev/urandom > big"]).expect(0)?;
-    terminal("devbox-ctl backup abc -o big.zst").expect(0)?.says("abc-data: ")?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 3000000 /dev/urandom > big"]).expect(0)?;
+    let slow_reader = "devbox-ctl backup abc -o - | { sleep 2; cat > big.zst; }";
+    terminal(slow_reader).expect(0)?.says("abc-data: ")?;
+    // Without a terminal nothing moves.
+    let quiet = world.run("alice", &["sh", "-c", slow_reader]).expect(0)?;
+    ensure(!quiet.err.contains("abc-data: "), &quiet.err)?;
     world.ok("alice", &["sh", "-c", "rm -rf big.zst there piped list go"]).map(drop)
 }
