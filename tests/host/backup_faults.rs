@@ -50,6 +50,7 @@ fn damaged(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--from-backup", "nothing"]).expect(7)?.says("No such file")?;
     world.ok("alice", &["mkfifo", "fifo"])?;
     world.ctl(&["create", "abc", "--from-backup", "fifo"]).expect(7)?.says("not a regular file")?;
+    try_it(&with_a_way_out(&good)?, &[], 1, "not safe to unpack: a name that leads out of the volume: ../ept")?;
     // More than it may be, whatever the file's own size.
     fs::write(world.path(FILE), &good)?;
     world.ctl(CREATE).expect(0)?;
@@ -63,6 +64,33 @@ fn damaged(world: &World) -> Outcome {
     world.ctl(&[CREATE, &["--max-size", "128M"]].concat()).expect(0)?;
     world.ok("alice", &["rm", "fifo"])?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+}
+
+/// The same backup with another name in its home, and every checksum made anew.
+fn with_a_way_out(good: &[u8]) -> Result<Vec<u8>, Failed> {
+    let mut tar = zstd::decode_all(good)?;
+    let find = |tar: &[u8], what: &[u8]| tar.chunks(512).position(|block| block.starts_with(what)).map(|n| n * 512);
+    let chunk = find(&tar, b"home.tar/000000\0").ok_or("no home")?;
+    let size = usize::from_str_radix(std::str::from_utf8(&tar[chunk + 124..chunk + 135])?, 8)?;
+    let home = chunk + 512..chunk + 512 + size;
+    let before = sha256(&tar[home.clone()]);
+    let at = find(&tar, b"./kept\0").ok_or("no file")?;
+    tar[at..at + 6].copy_from_slice(b"../ept");
+    tar[at + 148..at + 156].fill(b' ');
+    let sum: u32 = tar[at..at + 512].iter().map(|b| u32::from(*b)).sum();
+    tar[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let after = sha256(&tar[home]);
+    let said = tar.windows(64).position(|some| some == before.as_bytes()).ok_or("no checksum")?;
+    tar[said..said + 64].copy_from_slice(after.as_bytes());
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
+    encoder.include_checksum(true)?;
+    std::io::Write::write_all(&mut encoder, &tar)?;
+    Ok(encoder.finish()?)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn full_disk(world: &World) -> Outcome {
