@@ -17,6 +17,7 @@ pub(crate) const TESTS: Tests = &[
     ("backup::settings_come_back_or_are_overridden", settings),
     ("backup::whoever_dev_is_outside", mapping),
     ("backup::where_it_goes", output),
+    ("backup::admitted_by_a_broker", brokered),
 ];
 
 pub(crate) const FILE: &str = "/home/alice/abc.devbox.tar.zst";
@@ -312,4 +313,34 @@ fn output(world: &World) -> Outcome {
     let quiet = world.run("alice", &["sh", "-c", slow_reader]).expect(0)?;
     ensure(!quiet.err.contains("abc-data: "), &quiet.err)?;
     world.ok("alice", &["sh", "-c", "rm -rf big.zst there piped list go"]).map(drop)
+}
+
+fn brokered(world: &World) -> Outcome {
+    world.install_broker("[host]\nmax_boxes = 1\n")?;
+    backed_up(world)?;
+    world.ctl(&["create", "two", "--from-backup", FILE]).expect(4)?;
+    ensure(!world.folder("two").exists(), "it was refused before anything was made")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["create", "two", "--from-backup", FILE]).expect(0)?;
+    has_it(world, "alice", "two")?;
+    world.ctl(&["destroy", "--yes", "two"]).expect(0)?;
+    world.expect_clean()?;
+    // Cut short, the name is free again once it is taken back.
+    let strace = [
+        "strace",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=clone3,vfork",
+        "-e",
+        "inject=clone3,vfork:signal=KILL:when=3",
+    ];
+    let killed = world.run("alice", &[&strace[..], &["devbox-ctl", "create", "two", "--from-backup", FILE]].concat());
+    ensure(killed.code != 0, "it was killed")?;
+    world.run("bob", &["devbox-ctl", "list"]).expect(0)?;
+    world.ctl(&["create", "three"]).expect(0)?;
+    world.ctl(&["list"]).expect(0).and_then(|list| ensure(!list.out.contains("two"), &list.out))?;
+    world.ctl(&["destroy", "--yes", "three"]).expect(0)?;
+    world.expect_clean()
 }
