@@ -288,7 +288,9 @@ impl From<HostError> for Failure {
                 failure(Kind::InvalidInput).hint("an administrator's template says so (/etc/devbox/quadlet-templates)")
             }
             HostError::FileThere(_) => failure(Kind::Exists).hint("nothing was written; choose another name with `-o`"),
-            HostError::Backup { .. } => failure(Kind::InvalidInput).hint("nothing was changed"),
+            HostError::Backup { .. } => {
+                failure(Kind::InvalidInput).hint("nothing was changed; copy it again, or make another")
+            }
             HostError::GeneratorMissing => failure(Kind::Backend).hint("it comes with podman: podman-system-generator"),
             HostError::GeneratorRefused(why) => Self { facts: why.clone(), ..failure(Kind::Backend) }
                 .hint("nothing was changed; an administrator's template may be wrong (/etc/devbox/quadlet-templates)"),

@@ -10,6 +10,7 @@ use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("backup_faults::damaged_archives_change_nothing", damaged),
+    ("backup_faults::another_file_between_the_readings", swapped),
     ("backup_faults::the_disk_is_full", full_disk),
     ("backup_faults::no_room_for_the_volume", full_store),
     ("backup_faults::ctrl_c", ctrl_c),
@@ -64,6 +65,33 @@ fn damaged(world: &World) -> Outcome {
     world.ctl(&[CREATE, &["--max-size", "128M"]].concat()).expect(0)?;
     world.ok("alice", &["rm", "fifo"])?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+}
+
+/// What is unpacked is what was checked, or nothing: another file under the name changes nothing, and another text in the
+/// same file is noticed.
+fn swapped(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "echo another > kept"]).expect(0)?;
+    world.ctl(&["backup", "abc", "-o", "other"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    // Between the two it makes the folder, and is held up before that can be seen.
+    let strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=renameat2"];
+    let held_up = ["-e", "inject=renameat2:delay_enter=5000000:when=1", "devbox-ctl"];
+    let staged = "timeout 60 sh -c 'until ls .config/containers/devbox-stage | grep -q making; do :; done'";
+    let with = |change: &str| {
+        let create = world.spawn("alice", &[&strace[..], &held_up, CREATE].concat());
+        world.ok("alice", &["sh", "-c", &format!("{staged} && {change}")])?;
+        Ok::<_, Failed>(create.finish())
+    };
+    with(&format!("cp {FILE} good && cp other new && mv new {FILE}"))?.expect(0)?;
+    has_it(world, "alice", "abc")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ok("alice", &["cp", "good", FILE])?;
+    let ran = with(&format!("cat other > {FILE}"))?.expect(1)?;
+    ran.says("what had been done was taken back")?;
+    world.expect_clean()?;
+    world.ok("alice", &["rm", "good", "other"]).map(drop)
 }
 
 /// The same backup with another name in its home, and every checksum made anew.
