@@ -19,7 +19,7 @@ use crate::spec::{BoxName, BoxSpec};
 /// Write a box and its data into one file
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  devbox-ctl backup my-project\n  devbox-ctl backup my-project -o /mnt/usb/my-project.devbox.tar.zst\n  ssh HOST devbox-ctl backup my-project -o - > my-project.devbox.tar.zst\n\nA box that runs is backed up as it is at that moment, file by file: as after a power cut. `devbox-ctl stop` it before for\none that is all of one moment. Who can read the file has the box's SSH host key, its variables and all of its home."
+    after_help = "Examples:\n  devbox-ctl backup my-project\n  devbox-ctl backup my-project -o /mnt/usb/my-project.devbox.tar.zst\n  ssh HOST devbox-ctl backup my-project -o - > my-project.devbox.tar.zst\n\nA box that runs is backed up as it is at that moment, file by file: as after a power cut. `devbox-ctl stop` it before for one that is all of one moment. Who can read the file has the box's SSH host key, its variables and all of its home."
 )]
 pub(super) struct Args {
     name: String,
