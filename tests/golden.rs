@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use devbox_ctl::plan::{self, CreateRequest, Place, Plan, RestoreRequest, StartRequest, TrashedBy};
-use devbox_ctl::quadlet::{Templates, render};
+use devbox_ctl::backup::Part;
+use devbox_ctl::plan::{self, CreateRequest, Fill, Place, Plan, RestoreRequest, StartRequest, TrashedBy};
+use devbox_ctl::quadlet::{Templates, UnitFile, names, render};
 use devbox_ctl::spec::{BoxSpec, Tailnet};
 
 fn cases() -> Vec<PathBuf> {
@@ -27,7 +28,20 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
     let name = &spec.name;
     let brokered = spec.tailnet != Tailnet::Own;
     let sizes = brokered.then_some((spec.cpu, spec.memory));
-    let create = plan::create(CreateRequest { name, files, start: true, reserve: sizes, volumes_there: &[] });
+    let create =
+        plan::create(CreateRequest { name, files, start: true, reserve: sizes, volumes_there: &[], fill: None });
+    let into = |volume: String, part| Fill { volume, part, image: spec.image.clone(), dev: spec.dev };
+    let fill = vec![into(names::home_volume(name), Part::Home), into(names::state_volume(name), Part::State)];
+    let from_backup = plan::create(CreateRequest {
+        name,
+        files: vec![UnitFile { name: names::SPEC_FILE.to_owned(), text: String::new() }],
+        start: true,
+        reserve: sizes,
+        volumes_there: &[],
+        fill: Some(fill),
+    });
+    plan::check(&from_backup).unwrap();
+    out.insert("plan-create-from-backup.txt".to_owned(), text(&from_backup));
     let request = StartRequest { name, loaded: true, marked: Some("by its owner"), creating: false, ask: sizes };
     let plans = [
         create,

@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
-use super::{ssh_config, tailnet};
-use crate::host::{self, Keeper, entries, observe};
+use super::{from_backup, ssh_config, tailnet};
+use crate::backup::Manifest;
+use crate::host::{self, Hold, Keeper, entries, observe};
 use crate::plan::{self, CreateRequest, Plan};
 use crate::policy::limits::{self, Refusal, Request};
 use crate::quadlet::{self, names};
@@ -17,7 +18,7 @@ use crate::wire::OnTailnet;
 /// Create a box and start it
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl create api --cpu 0.5 --memory 512M --env EDITOR=nvim\n  devbox-ctl create docs --mount $HOME/docs:/docs:ro --dry-run"
+    after_help = "Examples:\n  devbox-ctl create my-project\n  devbox-ctl create api --cpu 0.5 --memory 512M --env EDITOR=nvim\n  devbox-ctl create docs --mount $HOME/docs:/docs:ro --dry-run\n  devbox-ctl create again --from-backup my-project-20260102-030405.devbox.tar.zst"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Args {
@@ -46,6 +47,8 @@ pub(super) struct Args {
     /// Move it to the trash when it has been stopped for so many days
     #[arg(long, value_name = "DAYS")]
     stopped_destroy_days: Option<u32>,
+    #[command(flatten)]
+    backup: from_backup::FromBackup,
     /// Fail with status 8 if it is not on the tailnet in the end
     #[arg(long, conflicts_with = "no_start")]
     wait_tailnet: bool,
@@ -61,18 +64,26 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let begun = Instant::now();
     // What was typed is judged before the host is looked at.
     let asked = Asked::parse(args)?;
-    let session = if args.dry_run { Session::look(out)? } else { Session::begin(out, None)? };
+    let session = Session::look(out)?;
+    let restore = asked.backup.as_ref().map(|backup| backup.verify(&session)).transpose()?;
+    let manifest = restore.as_ref().map(|restore| &restore.verified().manifest);
+    if !args.dry_run {
+        session.recover(None)?;
+    }
     let settings = host::settings()?;
     let host = &session.host;
     let made = Keeper::of_new_boxes(&host.account, host.broker()?)?;
-    let spec = asked.into_spec(&settings, &host.account.user, made);
+    let spec = asked.into_spec(&settings, &host.account.user, made, manifest.map(|m| &m.spec));
     if args.dry_run {
-        print_plan(&decide(&session, &settings, spec.masked(), args)?, out);
+        print_plan(&decide(&session, &settings, spec.masked(), manifest, args)?, out);
         return Ok(());
     }
     let admission = session.host.admission(&spec.name)?;
-    let plan = decide(&session, &settings, spec.clone(), args)?;
-    session.apply(&plan, admission.into())?;
+    let plan = decide(&session, &settings, spec.clone(), manifest, args)?;
+    if let Some(restore) = &restore {
+        from_backup::say(restore, &spec, out);
+    }
+    session.apply(&plan, Hold::from(admission).with(restore))?;
     ssh_config::refresh(&session.host);
     let stands = if args.no_start { None } else { tailnet::settle(&session.host, &spec.name, made, out)? };
     show(&session, &spec, begun, args.no_start, stands.as_ref())?;
@@ -88,7 +99,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
 /// The command line, every value checked.
 struct Asked {
     name: BoxName,
-    image: ImageRef,
+    image: Option<ImageRef>,
     cpu: Option<crate::spec::Cpu>,
     memory: Option<crate::spec::Memory>,
     env: Vec<EnvVar>,
@@ -96,13 +107,14 @@ struct Asked {
     with_syncthing: bool,
     idle_stop_days: Option<u32>,
     stopped_destroy_days: Option<u32>,
+    backup: Option<from_backup::Asked>,
 }
 
 impl Asked {
     fn parse(args: &Args) -> Result<Self, Failure> {
         let asked = Self {
             name: args.name.parse()?,
-            image: args.image.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+            image: args.image.as_deref().map(str::parse).transpose()?,
             cpu: args.cpu.as_deref().map(str::parse).transpose()?,
             memory: args.memory.as_deref().map(str::parse).transpose()?,
             env: args.env.iter().map(|e| e.parse()).collect::<Result<_, _>>()?,
@@ -110,6 +122,7 @@ impl Asked {
             with_syncthing: args.with_syncthing,
             idle_stop_days: args.idle_stop_days,
             stopped_destroy_days: args.stopped_destroy_days,
+            backup: args.backup.parse()?,
         };
         let mut targets: Vec<_> = asked.mounts.iter().map(Mount::target).collect();
         targets.sort_unstable();
@@ -119,28 +132,38 @@ impl Asked {
         Ok(asked)
     }
 
-    fn into_spec(self, settings: &Settings, user: &str, tailnet: Tailnet) -> BoxSpec {
+    /// What was not typed is as in the backup, or as the settings say.
+    fn into_spec(self, settings: &Settings, user: &str, tailnet: Tailnet, backup: Option<&BoxSpec>) -> BoxSpec {
         let owner = settings.owner(user);
         BoxSpec {
             format: FORMAT,
             name: self.name,
-            image: self.image,
-            cpu: self.cpu.unwrap_or(owner.cpu),
-            memory: self.memory.unwrap_or(owner.memory),
+            image: self.image.or_else(|| backup.map(|b| b.image.clone())).unwrap_or_default(),
+            cpu: self.cpu.or(backup.map(|b| b.cpu)).unwrap_or(owner.cpu),
+            memory: self.memory.or(backup.map(|b| b.memory)).unwrap_or(owner.memory),
             created_at: host::now(),
             dev: DevIs::Subordinate,
             tailnet,
-            with_syncthing: self.with_syncthing,
+            with_syncthing: self.with_syncthing || backup.is_some_and(|b| b.with_syncthing),
             idle_stop_days: self.idle_stop_days,
             stopped_destroy_days: self.stopped_destroy_days,
-            env: self.env,
+            env: match backup {
+                Some(backup) => from_backup::merged(backup, self.env),
+                None => self.env,
+            },
             mounts: self.mounts,
         }
     }
 }
 
 /// Everything that can refuse does so here, before anything is written.
-fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, args: &Args) -> Result<Plan, Failure> {
+fn decide(
+    session: &Session,
+    settings: &Settings,
+    mut spec: BoxSpec,
+    backup: Option<&Manifest>,
+    args: &Args,
+) -> Result<Plan, Failure> {
     let account = &session.host.account;
     let held = host::box_names(account)?;
     let has_broker = session.host.broker()?.is_some();
@@ -171,6 +194,9 @@ fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, args: &Args
     if !observed.image {
         return Err(no_image(&spec));
     }
+    if backup.is_some() && !observed.own_volumes.is_empty() {
+        return Err(from_backup::kept(&spec.name, &observed.own_volumes));
+    }
     spec.dev =
         plan::dev_is(!spec.mounts.is_empty(), observed.kept_dev).ok_or_else(|| kept_without_mounts(&spec.name))?;
     let files = quadlet::render(&spec, &host::templates()?)?;
@@ -180,6 +206,7 @@ fn decide(session: &Session, settings: &Settings, mut spec: BoxSpec, args: &Args
         start: !args.no_start,
         reserve: has_broker.then_some((spec.cpu, spec.memory)),
         volumes_there: &observed.own_volumes,
+        fill: backup.map(|manifest| from_backup::fills(&spec, manifest)),
     }))
 }
 

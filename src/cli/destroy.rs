@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let session = Session::begin(out, Some(&name))?;
     let said = match session.hold(&name) {
         Ok(held) if args.at_once() || is_being_deleted(&held.entry) => {
-            let keep = kept(&held.entry, &keep(args, &name));
+            let keep = kept(&held.entry, &keep(args, &held.entry));
             let plan = plan::destroy(&name, Place::Boxes, &keep, session.host.broker()?.is_some());
             session.apply(&plan, held.into()).map_err(|failure| half_done(&session, &name, failure))?;
             gone(&name, &keep, args.keep_volume)
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Err(failure) if failure.kind != Kind::NoSuchBox => return Err(failure),
         Err(failure) => match trashed_entry(&session.host.account, &name) {
             Some(entry) if args.at_once() || is_being_deleted(&entry) => {
-                let keep = kept(&entry, &keep(args, &name));
+                let keep = kept(&entry, &keep(args, &entry));
                 let held = session.hold_trashed(&name)?;
                 delete(&session, held, &keep).map_err(|failure| half_done(&session, &name, failure))?;
                 gone(&name, &keep, args.keep_volume)
@@ -94,13 +94,14 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     }
 }
 
-/// What was begun with `--now` is gone on with as it was meant.
+/// What was begun with `--now` is gone on with as it was meant; and what is half made of a backup is in the backup too.
 fn is_being_deleted(entry: &Entry) -> bool {
-    matches!(entry.pending, Some(Pending::Destroy { .. }))
+    matches!(entry.pending, Some(Pending::Destroy { .. } | Pending::Fill))
 }
 
-fn keep(args: &Args, name: &BoxName) -> Vec<String> {
-    if args.keep_volume { names::volumes(name).to_vec() } else { Vec::new() }
+fn keep(args: &Args, entry: &Entry) -> Vec<String> {
+    let name = &entry.name;
+    if args.keep_volume && entry.pending != Some(Pending::Fill) { names::volumes(name).to_vec() } else { Vec::new() }
 }
 
 fn gone(name: &BoxName, keep: &[String], asked: bool) -> String {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::backup::PriorityError;
 use crate::host::{Account, Applied, HostError, SettingsProblem, trashed_entry};
 use crate::plan::Broken;
 use crate::policy::limits::Refusal;
@@ -196,6 +197,7 @@ invalid_input! {
     SizeError => "for example `--cpu 2 --memory 4G`",
     ImageError => "for example localhost/devbox:latest",
     EnvError => "for example `--env EDITOR=nvim`; what has line breaks goes into a file in the box",
+    PriorityError => "for example `--priority 1`: the home alone",
     MountError => "for example `--mount /home/you/src:/src:ro`",
 }
 
@@ -278,6 +280,24 @@ impl From<HostError> for Failure {
             HostError::PodmanMissing => failure(Kind::Backend).hint("an administrator can install podman 5.4 or newer"),
             HostError::PodmanOld { .. } => failure(Kind::Backend).hint("an administrator can install a newer podman"),
             HostError::Podman { .. } => failure(Kind::Backend).hint("`-v` shows the call"),
+            HostError::Copy { said, .. } if said.contains("No space left") => {
+                failure(Kind::Backend).hint("make room where your volumes are: `podman system df` shows what takes it")
+            }
+            HostError::Copy { .. } => failure(Kind::Backend)
+                .hint("it is done by GNU tar of the box's image, in a container; `-v` shows the call"),
+            HostError::StartedMeanwhile(name) => failure(Kind::Backend).hint(format!(
+                "nothing is kept; `devbox-ctl backup {name}` again, while it runs or while it is stopped"
+            )),
+            HostError::ForeignVolume(_) => {
+                failure(Kind::Backend).hint("it lost its labels, or another program made it; `podman volume inspect`")
+            }
+            HostError::BadPriority { .. } => {
+                failure(Kind::InvalidInput).hint("an administrator's template says so (/etc/devbox/quadlet-templates)")
+            }
+            HostError::FileThere(_) => failure(Kind::Exists).hint("nothing was written; choose another name with `-o`"),
+            HostError::Backup { .. } => {
+                failure(Kind::InvalidInput).hint("nothing was changed; copy it again, or make another")
+            }
             HostError::GeneratorMissing => failure(Kind::Backend).hint("it comes with podman: podman-system-generator"),
             HostError::GeneratorRefused(why) => Self { facts: why.clone(), ..failure(Kind::Backend) }
                 .hint("nothing was changed; an administrator's template may be wrong (/etc/devbox/quadlet-templates)"),
@@ -293,6 +313,9 @@ impl From<HostError> for Failure {
             },
             HostError::Root => failure(Kind::NotAllowed).hint("run it as the box's owner"),
             HostError::NoAccount(_) => failure(Kind::Backend).hint("getent passwd does not know you"),
+            HostError::Io { doing: "writing", source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                failure(Kind::Backend).hint("make room there; nothing was left of it")
+            }
             HostError::Io { .. } => failure(Kind::Backend),
         }
     }

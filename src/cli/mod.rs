@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod backup;
 mod cleanup;
 mod completions;
 mod create;
@@ -9,6 +10,7 @@ mod destroy;
 mod doctor;
 mod error;
 mod exec;
+mod from_backup;
 mod keep_awake;
 mod list;
 mod logs;
@@ -70,6 +72,7 @@ enum Verb {
     Destroy(destroy::Args),
     Restore(restore::Args),
     Trash(trash::Args),
+    Backup(backup::Args),
     Logs(logs::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
@@ -139,6 +142,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Destroy(args) => destroy::run(&args, out),
         Verb::Restore(args) => restore::run(&args, out),
         Verb::Trash(args) => trash::run(&args, out),
+        Verb::Backup(args) => backup::run(&args, out),
         Verb::Logs(args) => logs::run(&args, out),
         Verb::Exec(args) => exec::run(&args, out),
         Verb::Ssh(args) => ssh::run(&args, out),

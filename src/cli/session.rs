@@ -24,8 +24,14 @@ impl Session {
     /// Connects, and finishes what was cut short, but for a box that is about to be destroyed anyway.
     pub(super) fn begin(out: Output, but: Option<&BoxName>) -> Result<Self, Failure> {
         let session = Self::look(out)?;
-        for found in recover(&session.host, but)? {
-            out.warning(&match found {
+        session.recover(but)?;
+        Ok(session)
+    }
+
+    /// Finishes what was cut short.
+    pub(super) fn recover(&self, but: Option<&BoxName>) -> Result<(), Failure> {
+        for found in recover(&self.host, but)? {
+            self.out.warning(&match found {
                 Recovered::Destroyed(name) => format!("destroying {name} had been cut short; it is finished now"),
                 Recovered::Trashed(name) => {
                     format!("destroying {name} had been cut short; it is finished now, and {name} is in the trash")
@@ -44,10 +50,13 @@ impl Session {
                 Recovered::Unsettled(name, why) => {
                     format!("{name} runs without a place in the broker's ledger: {}", Failure::from(why).message)
                 }
+                Recovered::TakenBack(name) => {
+                    format!("creating {name} from a backup had been cut short; what had been done is taken back")
+                }
                 Recovered::Unswept(why) => Failure::from(why).message,
             });
         }
-        Ok(session)
+        Ok(())
     }
 
     /// The box of this name, locked.
@@ -97,9 +106,7 @@ pub(super) fn each(
     for name in &names {
         let done = session.host.interrupts.check().map_err(Failure::from).and_then(|()| {
             let held = session.hold(name)?;
-            if let Some(Pending::Destroy { .. } | Pending::Trash) = held.entry.pending {
-                return Err(half_destroyed(name));
-            }
+            refuse_half(&held)?;
             act(&session, held)
         });
         let Err(failure) = done else { continue };
@@ -117,6 +124,20 @@ pub(super) fn each(
 }
 
 pub(super) fn half_destroyed(name: &BoxName) -> Failure {
-    Failure::new(Kind::Backend, format!("{name} is half destroyed"))
-        .hint(format!("`devbox-ctl destroy --yes {name}` goes on with it, and says what is in the way"))
+    half(name, "is half destroyed")
+}
+
+fn half(name: &BoxName, what: &str) -> Failure {
+    Failure::new(Kind::Backend, format!("{name} {what}"))
+        .hint(format!("`devbox-ctl destroy --yes {name}` takes it away, and says what is in the way"))
+}
+
+/// A box that is going away, or is not whole yet.
+pub(super) fn refuse_half(held: &Held) -> Result<(), Failure> {
+    let name = &held.entry.name;
+    match held.entry.pending {
+        Some(Pending::Destroy { .. } | Pending::Trash) => Err(half_destroyed(name)),
+        Some(Pending::Fill) => Err(half(name, "is half made of a backup")),
+        Some(Pending::Create { .. }) | None => Ok(()),
+    }
 }

@@ -62,7 +62,9 @@ impl State {
     pub(super) fn of(entry: &Entry, unit: Option<&UnitState>) -> Self {
         match &entry.pending {
             Some(Pending::Destroy { .. } | Pending::Trash) => Self::Destroying,
-            Some(Pending::Create { .. }) if entry.is_busy() => Self::Creating,
+            Some(Pending::Create { .. } | Pending::Fill) if entry.is_busy() => Self::Creating,
+            // It is going to be taken back.
+            Some(Pending::Fill) => Self::Broken,
             _ if entry.trashed.is_some() => Self::Trashed,
             _ if entry.spec.is_err() => Self::Broken,
             _ => Self::of_unit(unit),
@@ -124,6 +126,9 @@ impl View {
         let state = State::of(entry, units.get(&unit));
         let trouble = match &entry.spec {
             Err(trouble) => Some(trouble.to_string()),
+            Ok(_) if state == State::Broken => {
+                Some("its creation from a backup was cut short; the next command takes it back".to_owned())
+            }
             Ok(_) if interrupted && !matches!(state, State::Running | State::Trashed) => {
                 let what = if restored { "its return from the trash" } else { "its creation" };
                 Some(format!("{what} was cut short; start or destroy it"))

@@ -3,18 +3,20 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
+use super::copier::CopyLock;
 use super::lock::BoxLock;
 use super::podman::Podman;
 use super::systemd::{Job, JobEnd, Systemd};
 use super::{
-    Account, AccountLock, Broker, Entry, HostError, Interrupts, files, generator, journal, own, registry, stage,
+    Account, AccountLock, Broker, Entry, HostError, Interrupts, Restore, files, generator, journal, own, registry,
+    stage,
 };
 use crate::plan::{Place, Plan, Step};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// Longer than the unit's own TimeoutStartSec= and TimeoutStopSec= together, so that systemd's verdict comes first.
-const START: Duration = Duration::from_secs(170);
+pub(super) const START: Duration = Duration::from_secs(170);
 /// Longer than TimeoutStopSec=.
 const STOP: Duration = Duration::from_secs(45);
 
@@ -49,24 +51,33 @@ pub struct Hold {
     /// For a box that is to appear: names and limits.
     admission: Option<AccountLock>,
     lock: Option<BoxLock>,
+    /// What the volumes of a new box are filled from.
+    restore: Option<Restore>,
+}
+
+impl Hold {
+    #[must_use]
+    pub fn with(self, restore: Option<Restore>) -> Self {
+        Self { restore, ..self }
+    }
 }
 
 impl From<AccountLock> for Hold {
     fn from(admission: AccountLock) -> Self {
-        Self { admission: Some(admission), lock: None }
+        Self { admission: Some(admission), lock: None, restore: None }
     }
 }
 
 impl From<Held> for Hold {
     fn from(held: Held) -> Self {
-        Self { admission: None, lock: Some(held.lock) }
+        Self { admission: None, lock: Some(held.lock), restore: None }
     }
 }
 
 /// A box that is counted where it was not: limits are the account's.
 impl From<(Held, AccountLock)> for Hold {
     fn from((held, admission): (Held, AccountLock)) -> Self {
-        Self { admission: Some(admission), lock: Some(held.lock) }
+        Self { admission: Some(admission), lock: Some(held.lock), restore: None }
     }
 }
 
@@ -130,7 +141,7 @@ impl Host {
 
     /// Carries out a plan on a box, which stays locked meanwhile; an admission is held until the folder is there.
     pub fn apply(&self, plan: &Plan, hold: Hold, progress: Progress<'_>) -> Result<(), Applied> {
-        let Hold { mut admission, mut lock } = hold;
+        let Hold { mut admission, mut lock, mut restore } = hold;
         let mut place = plan.place;
         let mut deaf = None;
         let mut first = Ok(());
@@ -144,6 +155,10 @@ impl Host {
                 Step::Publish => self.publish(plan).map(|held| {
                     lock = Some(held);
                     drop(admission.take());
+                }),
+                Step::FillVolume(fill) => self.interrupts.check().and_then(|()| match restore.as_mut() {
+                    Some(restore) => self.fill(&plan.name, fill, restore),
+                    None => Err(HostError::Systemd("a plan fills a volume from nothing".to_owned())),
                 }),
                 other => self.interrupts.check().and_then(|()| self.step(&mut place, &plan.name, other)),
             };
@@ -220,7 +235,7 @@ impl Host {
     fn step(&self, place: &mut Place, name: &BoxName, step: &Step) -> Result<(), HostError> {
         let folder = self.account.folder_in(*place, name);
         match step {
-            Step::Publish => Err(HostError::Systemd("a plan published twice".to_owned())),
+            Step::Publish | Step::FillVolume(_) => Err(HostError::Systemd("a plan is out of order".to_owned())),
             Step::Reload => self.systemd.reload(),
             Step::ResetFailed { unit } => self.systemd.reset_failed(unit),
             Step::Start { unit } => self.run(name, Job::Start, unit),
@@ -243,7 +258,12 @@ impl Host {
             Step::Trash => self.the_broker()?.trash(name),
             Step::Restore { cpu, memory, start } => self.the_broker()?.restore(name, *cpu, *memory, *start),
             Step::Settle => registry::settle(&folder, *place),
-            Step::RemoveVolume { volume } => self.podman.remove_volume(name, volume),
+            Step::MarkFilled => files::remove(&folder.join(names::FILLING_FILE)).and_then(|()| files::sync(&folder)),
+            Step::RemoveVolume { volume } => {
+                // What a killed command left at work on it would make it anew.
+                CopyLock::wait(&folder, name.as_str(), &self.interrupts)?;
+                self.podman.remove_volume(name, volume)
+            }
             Step::Reserve { cpu, memory, start } => self.the_broker()?.reserve(name, *cpu, *memory, *start),
             Step::Commit => self.the_broker()?.commit(name),
             Step::Release => self.the_broker()?.release(name),
@@ -279,7 +299,7 @@ impl Host {
     }
 
     /// The job only says that it failed; the unit says how (systemd.exec(5), $SERVICE_RESULT).
-    fn failed(&self, job: Job, unit: &str, result: String) -> HostError {
+    pub(super) fn failed(&self, job: Job, unit: &str, result: String) -> HostError {
         let details = self.systemd.details(&[unit.to_owned()]).ok().and_then(|mut d| d.pop());
         let result = match details.map(|d| d.result) {
             Some(told) if result == "failed" && !told.is_empty() && told != "success" => told,

@@ -7,20 +7,49 @@ use super::HostError;
 use super::podman::{Podman, failed};
 
 impl Podman {
+    /// Where images, containers and volumes are.
+    fn root(&self) -> Result<String, HostError> {
+        let info = self.run("info", &["info", "--format={{.Store.GraphRoot}}"])?;
+        let root = String::from_utf8_lossy(&info.stdout).trim().to_owned();
+        if info.status.success() && root.starts_with('/') { Ok(root) } else { Err(failed("info", &info)) }
+    }
+
+    fn place(&self) -> Result<PathBuf, HostError> {
+        match &self.store {
+            Some(store) if store.is_dir() => Ok(store.clone()),
+            _ => Ok(PathBuf::from(self.root()?)),
+        }
+    }
+
+    /// What volumes take on disk.
+    pub(super) fn volumes_bytes<'a>(&self, volumes: impl Iterator<Item = &'a str>) -> Result<u64, HostError> {
+        let root = self.place()?.join("volumes");
+        let paths: Vec<String> = volumes.map(|v| root.join(v).join("_data").display().to_string()).collect();
+        self.du(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Bytes that volumes may still take, less a reserve: a disk that is full to the last byte is everybody's trouble.
+    pub fn room_bytes(&self) -> Result<u64, HostError> {
+        let root = self.place()?;
+        let disk = nix::sys::statvfs::statvfs(&root).map_err(|e| HostError::io("looking at", &root)(e.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        let reserve = (bytes(disk.blocks()) / 20).min(1 << 30);
+        Ok(bytes(disk.blocks_available()).saturating_sub(reserve))
+    }
+
     /// What images, containers and volumes take on disk, in bytes: their files belong to subordinate ids, which only
     /// podman's own user namespace may look into.
     pub fn disk_bytes(&self) -> Result<u64, HostError> {
-        let format = "--format={{.Store.GraphRoot}}";
-        let info = self.run("info", &["info", format])?;
-        let root = String::from_utf8_lossy(&info.stdout).trim().to_owned();
-        if !info.status.success() || !root.starts_with('/') {
-            return Err(failed("info", &info));
-        }
-        let output =
-            self.run("unshare", &["unshare", "du", "--summarize", "--block-size=1", "--one-file-system", "--", &root])?;
+        self.du(&[&self.root()?])
+    }
+
+    fn du(&self, paths: &[&str]) -> Result<u64, HostError> {
+        let du = ["unshare", "du", "--summarize", "--total", "--block-size=1", "--one-file-system", "--"];
+        let output = self.run("unshare", &[&du, paths].concat())?;
         let text = String::from_utf8_lossy(&output.stdout);
-        // A file that goes while du looks makes it end with 1; the sum is good all the same.
-        text.split_whitespace().next().and_then(|n| n.parse().ok()).ok_or_else(|| failed("unshare du", &output))
+        // A file that goes while du looks makes it end with 1; the sum is good all the same. The total is the last line.
+        let total = text.lines().last().and_then(|line| line.split_whitespace().next()?.parse().ok());
+        total.ok_or_else(|| failed("unshare du", &output))
     }
 
     /// What these volumes take on disk, as far as a second is enough to look; one that was never made takes nothing.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::systemd::Job;
+use crate::backup::BackupError;
 use crate::settings::SettingsError;
 use crate::wire::Refused;
 
@@ -33,6 +34,19 @@ pub enum HostError {
     PodmanOld { found: String },
     #[error("podman {what} failed: {stderr}")]
     Podman { what: &'static str, stderr: String },
+    #[error("{way} the volume failed: {said}")]
+    Copy { way: &'static str, said: String },
+    #[error("the volume {0} is not one of devbox-ctl's")]
+    ForeignVolume(String),
+    #[error("the label of {volume} says {text:?}, which is no backup priority: 1 (the most important) to 9")]
+    BadPriority { volume: String, text: String },
+    #[error("there is already a file {}", .0.display())]
+    FileThere(PathBuf),
+    #[error("{0} was started while it was read, and is not of one moment any more")]
+    StartedMeanwhile(String),
+    /// What is wrong with a backup, and which file it is.
+    #[error("{}: {cause}", file.display())]
+    Backup { file: PathBuf, cause: BackupError },
     #[error("Quadlet's generator is not installed")]
     GeneratorMissing,
     #[error("Quadlet refuses the units")]

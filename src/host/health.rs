@@ -101,6 +101,11 @@ pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
                 ));
             }
             _ if entry.trashed.is_some() => {}
+            (_, Some(Pending::Fill)) if !entry.is_busy() => checked.push(bad(
+                "box",
+                format!("creating {name} from a backup was cut short"),
+                "`devbox-ctl doctor --fix` takes it back",
+            )),
             (Err(why), _) => {
                 let mend = format!("`devbox-ctl destroy --keep-volume {name}` keeps its data; create it again");
                 checked.push(bad("box", format!("{name}: {why}"), mend));

@@ -63,11 +63,20 @@ impl BoxLock {
 
 fn take(folder: &Path, what: &str, patience: Duration, interrupts: &Interrupts) -> Result<File, HostError> {
     let file = File::open(folder).map_err(HostError::io("locking", folder))?;
+    wait(file, folder, what, patience, interrupts)
+}
+
+/// Locks a file of a box's folder.
+pub(super) fn take_file(file: File, path: &Path, what: &str, interrupts: &Interrupts) -> Result<File, HostError> {
+    wait(file, path, what, PATIENCE, interrupts)
+}
+
+fn wait(file: File, path: &Path, what: &str, patience: Duration, interrupts: &Interrupts) -> Result<File, HostError> {
     let until = Instant::now() + patience;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::Error(e)) => return Err(HostError::io("locking", folder)(e)),
+            Err(TryLockError::Error(e)) => return Err(HostError::io("locking", path)(e)),
             // A blocking lock could not be interrupted or given up.
             Err(TryLockError::WouldBlock) if Instant::now() < until => {
                 interrupts.check()?;

@@ -4,7 +4,10 @@
 
 mod account;
 mod apply;
+pub mod backup;
+mod backup_file;
 mod broker;
+mod copier;
 mod disk;
 mod error;
 mod etc;
@@ -22,6 +25,7 @@ pub mod own;
 pub mod podman;
 mod recover;
 mod registry;
+mod restore;
 pub mod slices;
 pub mod ssh_files;
 pub mod ssh_key;
@@ -30,6 +34,7 @@ pub mod systemd;
 
 pub use account::{Account, now, own_name};
 pub use apply::{Applied, Held, Hold, Host, Progress};
+pub use backup_file::BackupFile;
 pub use broker::Broker;
 pub use error::HostError;
 pub use etc::{SettingsProblem, settings, settings_files, settings_with, templates};
@@ -42,3 +47,4 @@ pub use registry::{
     BY_OWNER, Entry, Pending, StopMark, TrashMark, Trouble, entries, entry, names as box_names, trash_names,
     trashed_entries, trashed_entry,
 };
+pub use restore::Restore;

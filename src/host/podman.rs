@@ -139,6 +139,11 @@ impl Podman {
         }
     }
 
+    /// Ends a container that copies, if it is there: what it has copied does not count any more.
+    pub(super) fn remove_copier(&self, container: &str) {
+        let _ = self.run("rm", &["rm", "--force", "--time=0", "--ignore", "--", container]);
+    }
+
     /// Whether the owner's store has the image.
     pub fn has_image(&self, image: &ImageRef) -> Result<bool, HostError> {
         let images = self.store.as_ref().and_then(|store| stored(&store.join("overlay-images/images.json")));
@@ -201,23 +206,33 @@ impl Podman {
     }
 
     fn ask_volume(&self, name: &BoxName, volume: &str) -> Result<VolumeState, HostError> {
+        Ok(self.labelled_volume(name, volume)?.0)
+    }
+
+    /// Whose a volume is, and the backup priority that its label says.
+    pub(super) fn labelled_volume(
+        &self,
+        name: &BoxName,
+        volume: &str,
+    ) -> Result<(VolumeState, Option<String>), HostError> {
         let output = self.run("volume inspect", &["volume", "inspect", "--", volume])?;
         if !output.status.success() {
             let there = self.run("volume exists", &["volume", "exists", "--", volume])?;
             return match there.status.code() {
-                Some(1) => Ok(VolumeState::Absent),
+                Some(1) => Ok((VolumeState::Absent, None)),
                 _ => Err(failed("volume inspect", &output)),
             };
         }
         let volumes: Vec<InspectedVolume> = serde_json::from_slice(&output.stdout)
             .map_err(|e| HostError::Podman { what: "volume inspect", stderr: e.to_string() })?;
         // Podman takes the beginning of a name for the name.
-        let Some(volume) = volumes.iter().find(|v| v.name == volume) else { return Ok(VolumeState::Absent) };
+        let Some(volume) = volumes.iter().find(|v| v.name == volume) else { return Ok((VolumeState::Absent, None)) };
         let label = |key| volume.labels.get(key).map(String::as_str);
-        Ok(match label(names::DEV_LABEL).and_then(DevIs::of_word) {
+        let state = match label(names::DEV_LABEL).and_then(DevIs::of_word) {
             Some(dev) if label(names::LABEL) == Some(name.as_str()) => VolumeState::Ours(dev),
             _ => VolumeState::Foreign,
-        })
+        };
+        Ok((state, label(names::BACKUP_LABEL).map(printable)))
     }
 
     /// Deletes a volume of the box; one that is not there or not the box's own is left alone.
@@ -230,7 +245,8 @@ impl Podman {
         let mut output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
         // 2: in use (podman-volume-rm(1)).
         if output.status.code() == Some(2) && self.is_our_container(name)? {
-            let gone = self.run("rm", &["rm", "--force", "--ignore", "--", &names::container(name)])?;
+            let gone =
+                self.run("rm", &["rm", "--force", "--ignore", "--", &names::container(name), &names::copier(name)])?;
             if !gone.status.success() {
                 return Err(failed("rm", &gone));
             }

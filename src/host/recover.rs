@@ -18,6 +18,8 @@ pub enum Recovered {
     PutBack(BoxName),
     /// A create or a restore was cut short after its units were there; the box is whole, and systemd may be starting it.
     Created { name: BoxName, starting: bool, restored: bool },
+    /// A create from a backup was cut short before its volumes were whole, and is taken back: nobody has worked in it.
+    TakenBack(BoxName),
     /// A destruction still cannot be finished.
     Stuck(BoxName, HostError),
     /// What dead commands left could not be removed.
@@ -62,6 +64,7 @@ fn finish(host: &Host, place: Place, held: Held) -> Result<Option<Recovered>, Ho
         Some(Pending::Destroy { ref keep_volumes }) => {
             (plan::destroy(&name, place, keep_volumes, brokered), Recovered::Destroyed)
         }
+        Some(Pending::Fill) => (plan::destroy(&name, place, &[], brokered), Recovered::TakenBack),
         Some(Pending::Trash) => (plan::trash_further(&name, place, brokered), Recovered::Trashed),
         Some(Pending::Create { .. }) if place == Place::Trash => (plan::put_back(&name, brokered), Recovered::PutBack),
         Some(Pending::Create { restored }) => return finish_create(host, held, restored),

@@ -79,6 +79,8 @@ pub enum Pending {
     Create {
         restored: bool,
     },
+    /// A create from a backup, whose volumes are not whole yet.
+    Fill,
     Destroy {
         keep_volumes: Vec<String>,
     },
@@ -183,6 +185,9 @@ fn pending(name: &BoxName, folder: &Path) -> Option<Pending> {
     if is_there(names::DESTROYING_FILE) {
         let keep_volumes = names::volumes(name).into_iter().filter(|v| is_there(&names::keep_file(v))).collect();
         return Some(Pending::Destroy { keep_volumes });
+    }
+    if is_there(names::FILLING_FILE) {
+        return Some(Pending::Fill);
     }
     if is_there(names::TRASHING_FILE) {
         return Some(Pending::Trash);

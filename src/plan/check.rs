@@ -13,71 +13,101 @@ pub struct Broken {
 
 /// Refuses a plan that could touch another box, lose data or leave something behind.
 pub fn check(plan: &Plan) -> Result<(), Broken> {
+    for steps in [&plan.steps, &plan.undo, &plan.refused] {
+        (0..steps.len()).try_for_each(|at| check_step(plan, steps, at))?;
+    }
+    check_whole(plan)
+}
+
+/// One step, among those before and after it.
+fn check_step(plan: &Plan, steps: &[Step], at: usize) -> Result<(), Broken> {
     let broken = |what| Err(Broken { verb: plan.verb, name: plan.name.to_string(), what });
     let unit = names::service(&plan.name);
     let slice = names::slice(&plan.name);
     let volume_services = names::volume_services(&plan.name);
     let volumes = names::volumes(&plan.name);
-
-    for steps in [&plan.steps, &plan.undo, &plan.refused] {
-        for (at, step) in steps.iter().enumerate() {
-            let before = &steps[..at];
-            match step {
-                Step::Start { unit: u } | Step::Restart { unit: u } if *u != unit => {
-                    return broken("it starts what is not this box");
-                }
-                Step::Stop { unit: u } | Step::ResetFailed { unit: u }
-                    if *u != unit && *u != slice && !volume_services.contains(u) =>
-                {
-                    return broken("it stops what is not this box's");
-                }
-                Step::RemoveVolume { volume } => {
-                    if !volumes.contains(volume) {
-                        return broken("it deletes a volume that is not this box's");
-                    }
-                    if !before.contains(&Step::Stop { unit: unit.clone() }) {
-                        return broken("it deletes a volume of a box that may run");
-                    }
-                    let kept =
-                        |s: &Step| matches!(s, Step::MarkDestroying { keep_volumes } if keep_volumes.contains(volume));
-                    if before.iter().any(kept) {
-                        return broken("it deletes a volume that is to be kept");
-                    }
-                    if !before.iter().any(|s| matches!(s, Step::MarkDestroying { .. })) {
-                        return broken("it deletes before it says so");
-                    }
-                }
-                Step::Withdraw if steps[at..].iter().any(|s| matches!(s, Step::RemoveVolume { .. })) => {
-                    return broken("it forgets the box before its volumes are gone");
-                }
-                Step::Release if !before.contains(&Step::Withdraw) => {
-                    return broken("it gives a name away that a box has");
-                }
-                Step::Depart if !before.contains(&Step::Withdraw) && !before.contains(&Step::ToTrash) => {
-                    return broken("it takes a box off the tailnet that is there");
-                }
-                Step::ToTrash if !before.contains(&Step::Stop { unit: unit.clone() }) => {
-                    return broken("it moves a box away that may run");
-                }
-                Step::ToTrash if !before.contains(&Step::MarkTrashing) => {
-                    return broken("it moves a box away before it says so");
-                }
-                Step::ToTrash if !steps[at..].contains(&Step::Reload) || !steps[at..].contains(&Step::Settle) => {
-                    return broken("it leaves units behind that systemd knows");
-                }
-                Step::FromTrash if !before.contains(&Step::MarkRestoring) => {
-                    return broken("it brings a box back before it says so");
-                }
-                Step::Discard if !before.contains(&Step::Withdraw) || !before.contains(&Step::Reload) => {
-                    return broken("it deletes units that systemd may still know");
-                }
-                _ => {}
+    let step = &steps[at];
+    let before = &steps[..at];
+    match step {
+        Step::Start { unit: u } | Step::Restart { unit: u } if *u != unit => {
+            return broken("it starts what is not this box");
+        }
+        Step::Stop { unit: u } | Step::ResetFailed { unit: u }
+            if *u != unit && *u != slice && !volume_services.contains(u) =>
+        {
+            return broken("it stops what is not this box's");
+        }
+        Step::RemoveVolume { volume } => {
+            if !volumes.contains(volume) {
+                return broken("it deletes a volume that is not this box's");
+            }
+            if !before.contains(&Step::Stop { unit: unit.clone() }) {
+                return broken("it deletes a volume of a box that may run");
+            }
+            let kept = |s: &Step| matches!(s, Step::MarkDestroying { keep_volumes } if keep_volumes.contains(volume));
+            if before.iter().any(kept) {
+                return broken("it deletes a volume that is to be kept");
+            }
+            if !before.iter().any(|s| matches!(s, Step::MarkDestroying { .. })) {
+                return broken("it deletes before it says so");
             }
         }
+        Step::FillVolume(fill) => {
+            if !volumes.contains(&fill.volume) {
+                return broken("it fills a volume that is not this box's");
+            }
+            // What may have been started may hold work, and what was there before does.
+            if !before.contains(&Step::Publish) || before.iter().any(|s| matches!(s, Step::Start { .. })) {
+                return broken("it fills a volume of a box that may run");
+            }
+            if !plan.undo.contains(&Step::RemoveVolume { volume: fill.volume.clone() }) {
+                return broken("it fills a volume that was there");
+            }
+        }
+        Step::MarkFilled if steps[at..].iter().any(|s| matches!(s, Step::FillVolume(_))) => {
+            return broken("it says that volumes are whole before they are");
+        }
+        Step::Withdraw if steps[at..].iter().any(|s| matches!(s, Step::RemoveVolume { .. })) => {
+            return broken("it forgets the box before its volumes are gone");
+        }
+        Step::Release if !before.contains(&Step::Withdraw) => {
+            return broken("it gives a name away that a box has");
+        }
+        Step::Depart if !before.contains(&Step::Withdraw) && !before.contains(&Step::ToTrash) => {
+            return broken("it takes a box off the tailnet that is there");
+        }
+        Step::ToTrash if !before.contains(&Step::Stop { unit: unit.clone() }) => {
+            return broken("it moves a box away that may run");
+        }
+        Step::ToTrash if !before.contains(&Step::MarkTrashing) => {
+            return broken("it moves a box away before it says so");
+        }
+        Step::ToTrash if !steps[at..].contains(&Step::Reload) || !steps[at..].contains(&Step::Settle) => {
+            return broken("it leaves units behind that systemd knows");
+        }
+        Step::FromTrash if !before.contains(&Step::MarkRestoring) => {
+            return broken("it brings a box back before it says so");
+        }
+        Step::Discard if !before.contains(&Step::Withdraw) || !before.contains(&Step::Reload) => {
+            return broken("it deletes units that systemd may still know");
+        }
+        _ => {}
     }
+    Ok(())
+}
+
+fn check_whole(plan: &Plan) -> Result<(), Broken> {
+    let broken = |what| Err(Broken { verb: plan.verb, name: plan.name.to_string(), what });
     let reserves = plan.steps.iter().any(|s| matches!(s, Step::Reserve { .. }));
     if reserves != plan.steps.contains(&Step::Commit) {
         return broken("it reserves a name and does not take it");
+    }
+    let has_file = |name| plan.files.iter().any(|f| f.name == name);
+    if has_file(names::FILLING_FILE) != plan.steps.contains(&Step::MarkFilled)
+        || (plan.steps.iter().any(|s| matches!(s, Step::FillVolume(_)))
+            && !(has_file(names::FILLING_FILE) && has_file(names::STOPPED_FILE)))
+    {
+        return broken("a box whose volumes are not whole could be taken for one that is");
     }
     let publishes = plan.steps.contains(&Step::Publish);
     if publishes && reserves && !plan.undo.contains(&Step::Release) {
@@ -121,11 +151,13 @@ fn is_loss(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        CreateRequest, RestoreRequest, StartRequest, TrashedBy, create, destroy, put_back, restart, restore, settle,
-        start, stop, trash, trash_further,
+        CreateRequest, Fill, RestoreRequest, StartRequest, TrashedBy, create, destroy, put_back, restart, restore,
+        settle, start, stop, trash, trash_further,
     };
     use super::*;
+    use crate::backup::Part;
     use crate::quadlet::UnitFile;
+    use crate::spec::{DevIs, ImageRef};
     use proptest::prelude::*;
 
     fn file(name: &str) -> UnitFile {
@@ -134,12 +166,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, marked: bool, creating: bool, brokered: bool) {
+        fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, marked: bool, creating: bool, brokered: bool, backup: bool) {
             let name = name.parse().unwrap();
             let ask = brokered.then(|| ("2".parse().unwrap(), "4G".parse().unwrap()));
             let request = StartRequest { name: &name, loaded, marked: marked.then_some("by its owner"), creating, ask };
             let there = &names::volumes(&name)[..kept];
-            let made = create(CreateRequest { name: &name, files: vec![file("box.toml")], start: start_it, reserve: ask, volumes_there: there });
+            let fills = || names::volumes(&name).into_iter().skip(kept).map(|volume| Fill {
+                volume, part: Part::Home, image: ImageRef::default(), dev: DevIs::Subordinate,
+            }).collect();
+            let fill = backup.then(fills);
+            let made = create(CreateRequest { name: &name, files: vec![file("box.toml")], start: start_it, reserve: ask, volumes_there: there, fill });
             for volume in there {
                 let removal = Step::RemoveVolume { volume: volume.clone() };
                 prop_assert!(!made.undo.contains(&removal));
@@ -191,6 +227,42 @@ mod tests {
         );
         assert_eq!(spoil(|p| p.steps.retain(|s| *s != Step::Reload)), "it deletes units that systemd may still know");
         assert_eq!(spoil(|p| p.steps.insert(1, Step::Depart)), "it takes a box off the tailnet that is there");
+        let fill = Fill {
+            volume: "abc-data".to_owned(),
+            part: Part::Home,
+            image: ImageRef::default(),
+            dev: DevIs::Subordinate,
+        };
+        let request = |fill| CreateRequest {
+            name: &name,
+            files: vec![file("box.toml")],
+            start: true,
+            reserve: None,
+            volumes_there: &[],
+            fill: Some(vec![fill]),
+        };
+        let spoil_fill = |f: fn(&mut Plan)| {
+            let mut plan = create(request(fill.clone()));
+            f(&mut plan);
+            check(&plan).unwrap_err().what
+        };
+        assert_eq!(
+            check(&create(request(Fill { volume: "other-data".to_owned(), ..fill.clone() }))).unwrap_err().what,
+            "it fills a volume that is not this box's"
+        );
+        assert_eq!(
+            spoil_fill(|p| p.steps.insert(2, Step::Start { unit: "devbox-abc.service".to_owned() })),
+            "it fills a volume of a box that may run"
+        );
+        assert_eq!(spoil_fill(|p| p.steps.swap(2, 3)), "it says that volumes are whole before they are");
+        assert_eq!(
+            spoil_fill(|p| p.undo.retain(|s| !matches!(s, Step::RemoveVolume { .. }))),
+            "it fills a volume that was there"
+        );
+        let half = "a box whose volumes are not whole could be taken for one that is";
+        assert_eq!(spoil_fill(|p| p.files.retain(|f| f.name != "filling")), half);
+        assert_eq!(spoil_fill(|p| p.files.retain(|f| f.name != "stopped")), half);
+        assert_eq!(spoil_fill(|p| p.steps.retain(|s| *s != Step::MarkFilled)), half);
         assert_eq!(spoil(|p| p.steps.push(Step::Publish)), "it cannot be undone");
         assert_eq!(spoil(|p| p.files.push(file("x"))), "its files and its steps disagree");
     }

@@ -1,6 +1,6 @@
 //! The plan of `create`.
 
-use super::{Plan, Step, Verb, destroy};
+use super::{Fill, Plan, Step, Verb, destroy};
 use crate::quadlet::{UnitFile, names};
 use crate::spec::{BoxName, Cpu, DevIs, Memory};
 
@@ -14,11 +14,13 @@ pub struct CreateRequest<'a> {
     pub reserve: Option<(Cpu, Memory)>,
     /// Volumes of this box that were there before (kept by an earlier `destroy --keep-volume`): undo leaves them.
     pub volumes_there: &'a [String],
+    /// Of a box from a backup, in the backup's order.
+    pub fill: Option<Vec<Fill>>,
 }
 
 /// Publish, reload, start. The folder is published with its `creating` mark in it.
 pub fn create(request: CreateRequest<'_>) -> Plan {
-    let CreateRequest { name, mut files, start, reserve, volumes_there } = request;
+    let CreateRequest { name, mut files, start, reserve, volumes_there, fill } = request;
     let unit = names::service(name);
     files.push(UnitFile { name: names::CREATING_FILE.to_owned(), text: String::new() });
     // The name before the folder, and the folder before the name is its for good: a create that is cut short leaves a
@@ -27,16 +29,21 @@ pub fn create(request: CreateRequest<'_>) -> Plan {
     steps.extend(reserve.map(|(cpu, memory)| Step::Reserve { cpu, memory, start }));
     steps.push(Step::Publish);
     steps.extend(reserve.map(|_| Step::Commit));
+    steps.push(Step::Reload);
+    // Stopped from its folder's first moment, so that a reboot does not start it: by its owner's word, or until its
+    // volumes are whole.
+    if !start || fill.is_some() {
+        let why = if start { "it is being filled from a backup" } else { "created with --no-start" };
+        files.push(UnitFile { name: names::STOPPED_FILE.to_owned(), text: format!("why = \"{why}\"\n") });
+    }
+    if let Some(fill) = fill {
+        files.push(UnitFile { name: names::FILLING_FILE.to_owned(), text: String::new() });
+        steps.extend(fill.into_iter().map(Step::FillVolume));
+        steps.push(Step::MarkFilled);
+        steps.extend(start.then_some(Step::UnmarkStopped));
+    }
     if start {
-        steps.push(Step::Reload);
         steps.push(Step::Start { unit });
-    } else {
-        // Stopped by its owner's word, so a reboot does not start it. The mark is in the folder from its first moment.
-        files.push(UnitFile {
-            name: names::STOPPED_FILE.to_owned(),
-            text: "why = \"created with --no-start\"\n".to_owned(),
-        });
-        steps.push(Step::Reload);
     }
     steps.push(Step::Settle);
     files.sort_by(|a, b| a.name.cmp(&b.name));

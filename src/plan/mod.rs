@@ -11,8 +11,9 @@ mod trash;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::Part;
 use crate::quadlet::UnitFile;
-use crate::spec::{BoxName, Cpu, Memory};
+use crate::spec::{BoxName, Cpu, DevIs, ImageRef, Memory};
 
 pub use check::{Broken, check};
 pub use create::{CreateRequest, create, dev_is};
@@ -50,6 +51,10 @@ pub enum Step {
     MarkDestroying {
         keep_volumes: Vec<String>,
     },
+    /// A volume is made, and what the backup has of it is unpacked into it.
+    FillVolume(Fill),
+    /// All volumes are whole: from here on the box is one that was created.
+    MarkFilled,
     /// The operation is through.
     Settle,
     /// When and by whom it was destroyed, for as long as it is in the trash. By itself it decides nothing.
@@ -99,6 +104,16 @@ pub enum Step {
     Withdraw,
     /// Deletes what was withdrawn.
     Discard,
+}
+
+/// A volume of a new box, and what is unpacked into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fill {
+    pub volume: String,
+    pub part: Part,
+    /// What it is unpacked with.
+    pub image: ImageRef,
+    pub dev: DevIs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -195,6 +210,8 @@ impl Step {
             Self::MarkStopped { .. } => "note that it is to stay stopped".to_owned(),
             Self::UnmarkStopped => "note that it is to run".to_owned(),
             Self::MarkDestroying { .. } => "note that it is being destroyed".to_owned(),
+            Self::FillVolume(fill) => format!("unpack {} into the new volume {}", fill.part.word(), fill.volume),
+            Self::MarkFilled => "note that its volumes are whole".to_owned(),
             Self::Settle => "note that this is through".to_owned(),
             Self::NoteTrashed { .. } => "note when and by whom it is destroyed".to_owned(),
             Self::MarkTrashing => "note that it is on its way into the trash".to_owned(),

@@ -8,6 +8,12 @@ pub const LABEL: &str = "io.devbox.box";
 /// The label that says who `dev` is outside, and so whose the files of a volume are.
 pub const DEV_LABEL: &str = "io.devbox.dev";
 
+/// The label that says how important a volume is in a backup (1 to 9), where it is not what we would say.
+pub const BACKUP_LABEL: &str = "io.devbox.backup";
+
+/// How podman maps ids where `dev` is the owner outside (podman-run(1), --userns).
+pub const OWNER_MAPPING: &str = "keep-id:uid=1000,gid=1000";
+
 /// What every unit of ours matches (`ListUnitsByPatterns`).
 pub const UNIT_PATTERN: &str = "devbox-*.service";
 
@@ -25,6 +31,10 @@ pub const DESTROYING_FILE: &str = "destroying";
 pub const TRASHED_FILE: &str = "trashed";
 /// Present from the beginning of a way into the trash until it is through.
 pub const TRASHING_FILE: &str = "trashing";
+/// Present until the volumes are whole that a backup is unpacked into; what is in them before is nobody's work.
+pub const FILLING_FILE: &str = "filling";
+/// Locked by what copies to or from the box's volumes.
+pub const COPYING_FILE: &str = "copying";
 /// The box's SSH host key as the host's client knows it.
 pub const KNOWN_HOSTS_FILE: &str = "known_hosts";
 
@@ -40,6 +50,11 @@ pub fn container(name: &BoxName) -> String {
 
 pub fn service(name: &BoxName) -> String {
     format!("devbox-{name}.service")
+}
+
+/// The container that copies to or from one of the box's volumes.
+pub fn copier(name: &BoxName) -> String {
+    format!("devbox-{name}--copy")
 }
 
 pub fn container_file(name: &BoxName) -> String {
@@ -68,6 +83,11 @@ pub fn volumes(name: &BoxName) -> [String; 2] {
 /// them: else the next box of this name would get a volume without a label.
 pub fn volume_services(name: &BoxName) -> [String; 2] {
     ["home", "state"].map(|part| format!("devbox-{name}--{part}-volume.service"))
+}
+
+/// The service that makes a volume of the box.
+pub fn volume_service(name: &BoxName, volume: &str) -> Option<String> {
+    volumes(name).iter().position(|v| v == volume).map(|at| volume_services(name)[at].clone())
 }
 
 /// Every unit file name of a box.

@@ -78,7 +78,7 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         login_socket => login_socket(*tailnet),
         // Then a box starts where nobody listens, and is not on the tailnet.
         dev => dev.word(),
-        user_namespace => (*dev == DevIs::Owner).then_some("keep-id:uid=1000,gid=1000"),
+        user_namespace => (*dev == DevIs::Owner).then_some(names::OWNER_MAPPING),
         mounts,
     };
 

@@ -78,7 +78,7 @@ pub(crate) fn walk(
 }
 
 /// After a kill: everything can be read, and the next command gets the box and then a clean host.
-fn finds_its_way(world: &World) -> Outcome {
+pub(crate) fn finds_its_way(world: &World) -> Outcome {
     world.ctl(&["list", "--json"]).expect(0)?;
     let again = world.ctl(&["create", "abc"]);
     match again.code {

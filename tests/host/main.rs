@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attack;
+mod backup;
+mod backup_faults;
 mod broker;
 mod browser;
 mod commands;
@@ -73,6 +75,8 @@ fn main() -> ExitCode {
         trash::TESTS,
         trash_broker::TESTS,
         trash_kill::TESTS,
+        backup::TESTS,
+        backup_faults::TESTS,
         reboot::TESTS,
     ];
     let trials = rooms

@@ -41,6 +41,7 @@ pub const PACKAGES: &[&str] = &[
     "time",
     "udev",
     "uidmap",
+    "zstd",
 ];
 
 /// Someone with an account on the host.

@@ -13,6 +13,7 @@ use xtask::{progress, tools};
 
 use super::build;
 
+mod backup;
 mod broker;
 mod tailnet;
 
@@ -24,6 +25,9 @@ pub(crate) struct Bench {
     /// Only this part
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Files of the box that is backed up; 100,000 are 5 GB, which takes three times that of disk
+    #[arg(long, default_value_t = 10_000)]
+    files: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -34,6 +38,8 @@ enum Part {
     Tailnet,
     /// devboxd
     Broker,
+    /// A box into a file, and out of it
+    Backup,
 }
 
 /// One command and what has to be so before each of its runs.
@@ -130,6 +136,9 @@ fn measure(host: &Host, binary: &Path, args: &Bench) -> Result<()> {
     }
     if has(Part::Broker) {
         broken += broker::measure(host, programs, args.runs)?;
+    }
+    if has(Part::Backup) {
+        broken += backup::measure(host, args.runs, args.files)?;
     }
     if broken > 0 {
         bail!("{broken} of these are over what is promised");

@@ -1,0 +1,99 @@
+//! `create NAME --from-backup FILE`: what is asked, and what of the backup is taken over.
+
+use std::path::PathBuf;
+
+use super::error::{Failure, Kind};
+use super::output::{self, Output};
+use super::progress::Meter;
+use super::session::Session;
+use crate::backup::{BackupError, Consistency, Manifest};
+use crate::host::{HostError, Restore, backup};
+use crate::plan::Fill;
+use crate::spec::{BoxName, BoxSpec, EnvVar, Memory};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct FromBackup {
+    /// With the settings and the data of a backup; other options go before what it says
+    #[arg(long, value_name = "FILE")]
+    from_backup: Option<PathBuf>,
+    /// The most that the backup may unpack to [default: what is free on this host, less a reserve]
+    #[arg(long, value_name = "SIZE", requires = "from_backup")]
+    max_size: Option<String>,
+}
+
+/// What was typed, checked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    file: PathBuf,
+    most: Option<Memory>,
+}
+
+impl FromBackup {
+    pub(super) fn parse(&self) -> Result<Option<Asked>, Failure> {
+        let most = self.max_size.as_deref().map(str::parse).transpose();
+        let most = most.map_err(|e| Failure::from(e).hint("for example `--max-size 20G`"))?;
+        Ok(self.from_backup.clone().map(|file| Asked { file, most }))
+    }
+}
+
+impl Asked {
+    /// Reads all of it, and says what is wrong before anything is touched.
+    pub(super) fn verify(&self, session: &Session) -> Result<Restore, Failure> {
+        let most = match self.most {
+            Some(most) => most.bytes(),
+            None => session.host.podman.room_bytes()?,
+        };
+        let meter = Meter::counting(session.out);
+        let passed = |place, of, files| meter.of(place, of, &format!("checking {files} files"));
+        Restore::verify(&self.file, most, &session.host.interrupts, &passed).map_err(|error| match error {
+            HostError::Backup { cause: BackupError::TooLarge { most }, file } => {
+                let message = format!("{} unpacks to more than {}", file.display(), output::size(most));
+                let (kind, why) = match self.most {
+                    Some(_) => (Kind::InvalidInput, "`--max-size` says no more"),
+                    None => (Kind::NoResources, "that is what is free where your volumes are, less a reserve"),
+                };
+                Failure::new(kind, message).fact(why).hint("nothing was changed; `--max-size` allows another size")
+            }
+            other => other.into(),
+        })
+    }
+}
+
+/// Variables of the backup, with those that are given now in their place.
+pub(super) fn merged(backup: &BoxSpec, given: Vec<EnvVar>) -> Vec<EnvVar> {
+    let mut env: Vec<EnvVar> =
+        backup.env.iter().filter(|old| given.iter().all(|new| new.key() != old.key())).cloned().collect();
+    env.extend(given);
+    env
+}
+
+/// Which new volume each of the backup's goes to.
+pub(super) fn fills(spec: &BoxSpec, manifest: &Manifest) -> Vec<Fill> {
+    let volumes = backup::parts(&spec.name);
+    let fill = |part| {
+        let (_, volume) = volumes.iter().find(|(p, _)| *p == part)?;
+        Some(Fill { volume: volume.clone(), part, image: spec.image.clone(), dev: spec.dev })
+    };
+    manifest.volumes.iter().filter_map(|v| fill(v.part)).collect()
+}
+
+/// Data that an earlier box of the name left cannot be had together with a backup's.
+pub(super) fn kept(name: &BoxName, volumes: &[String]) -> Failure {
+    Failure::new(Kind::Exists, format!("there is kept data of an earlier {name}: {}", volumes.join(", ")))
+        .hint(format!("`devbox-ctl create {name}` has it again; choose another name for the backup's"))
+}
+
+/// What its owner should know of a box that came of a backup.
+pub(super) fn say(restore: &Restore, spec: &BoxSpec, out: Output) {
+    let manifest = &restore.verified().manifest;
+    if manifest.consistency == Consistency::CrashConsistent {
+        out.warning(&format!(
+            "the backup is crash-consistent: {} ran while it was made, and its files are as after a power cut",
+            manifest.spec.name
+        ));
+    }
+    let missing = manifest.spec.mounts.iter().filter(|m| spec.mounts.iter().all(|new| new.target() != m.target()));
+    for mount in missing {
+        out.warning(&format!("the backup's mount is not taken over; give it again where it is there: --mount {mount}"));
+    }
+}

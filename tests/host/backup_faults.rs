@@ -1,0 +1,278 @@
+//! Backups that are cut short, find no room, or are not what they were.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+
+use super::backup::{FILE, backed_up, has_it};
+use super::kill::walk;
+use super::world::{Outcome, Tests, World, ensure};
+
+pub(crate) const TESTS: Tests = &[
+    ("backup_faults::damaged_archives_change_nothing", damaged),
+    ("backup_faults::another_file_between_the_readings", swapped),
+    ("backup_faults::the_disk_is_full", full_disk),
+    ("backup_faults::no_room_for_the_volume", full_store),
+    ("backup_faults::ctrl_c", ctrl_c),
+    ("backup_faults::backup_killed_at_every_step", backup_killed),
+    ("backup_faults::create_killed_at_every_step", create_killed),
+    ("backup_faults::create_interrupted_at_every_step", create_interrupted),
+    ("backup_faults::what_the_killed_left_running", orphans),
+];
+
+const CREATE: &[&str] = &["create", "abc", "--from-backup", FILE];
+
+/// A backup, and no box.
+fn only_the_file(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()
+}
+
+fn damaged(world: &World) -> Outcome {
+    only_the_file(world)?;
+    let good = fs::read(world.path(FILE))?;
+    let try_it = |bytes: &[u8], arguments: &[&str], code: i32, says: &str| -> Outcome {
+        fs::write(world.path(FILE), bytes)?;
+        world.ctl(&[CREATE, arguments].concat()).expect(code)?.says(says)?;
+        world.expect_clean()
+    };
+    let half = good.len() / 2;
+    let mut flipped = good.clone();
+    flipped[half] ^= 0xff;
+    try_it(&flipped, &[], 1, "it is damaged")?;
+    try_it(&good[..half], &[], 1, "it is damaged: it ends too early")?;
+    try_it(&good[..good.len() - 1], &[], 1, "it is damaged")?;
+    try_it(&[&good[..], b"x"].concat(), &[], 1, "there is more after its end")?;
+    try_it(b"hello", &[], 1, "it is no backup of devbox-ctl")?;
+    try_it(b"", &[], 1, "it is damaged: it ends too early")?;
+    try_it(&good, &["--max-size", "x"], 1, "--max-size 20G")?;
+    world.ctl(&["create", "abc", "--from-backup", "/home/alice"]).expect(7)?.says("not a regular file")?;
+    world.ctl(&["create", "abc", "--from-backup", "nothing"]).expect(7)?.says("No such file")?;
+    world.ok("alice", &["mkfifo", "fifo"])?;
+    world.ctl(&["create", "abc", "--from-backup", "fifo"]).expect(7)?.says("not a regular file")?;
+    try_it(&with_a_way_out(&good)?, &[], 1, "not safe to unpack: a name that leads out of the volume: ../ept")?;
+    // More than it may be, whatever the file's own size.
+    fs::write(world.path(FILE), &good)?;
+    world.ctl(CREATE).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 100000000 /dev/zero > zeros"]).expect(0)?;
+    world.ok("alice", &["rm", FILE])?;
+    world.ctl(&["backup", "abc", "-o", FILE]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    let bomb = fs::read(world.path(FILE))?;
+    ensure(bomb.len() < 1_000_000, "it is small")?;
+    try_it(&bomb, &["--max-size", "64M"], 1, "unpacks to more than 64M")?;
+    world.ctl(&[CREATE, &["--max-size", "128M"]].concat()).expect(0)?;
+    world.ok("alice", &["rm", "fifo"])?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+}
+
+/// What is unpacked is what was checked, or nothing: another file under the name changes nothing, and another text in the
+/// same file is noticed.
+fn swapped(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "echo another > kept"]).expect(0)?;
+    world.ctl(&["backup", "abc", "-o", "other"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    // Between the two it makes the folder, and is held up before that can be seen.
+    let strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=renameat2"];
+    let held_up = ["-e", "inject=renameat2:delay_enter=5000000:when=1", "devbox-ctl"];
+    let staged = "timeout 60 sh -c 'until ls .config/containers/devbox-stage | grep -q making; do :; done'";
+    let with = |change: &str| {
+        let create = world.spawn("alice", &[&strace[..], &held_up, CREATE].concat());
+        world.ok("alice", &["sh", "-c", &format!("{staged} && {change}")])?;
+        Ok::<_, Failed>(create.finish())
+    };
+    with(&format!("cp {FILE} good && cp other new && mv new {FILE}"))?.expect(0)?;
+    has_it(world, "alice", "abc")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ok("alice", &["cp", "good", FILE])?;
+    let ran = with(&format!("cat other > {FILE}"))?.expect(1)?;
+    ran.says("what had been done was taken back")?;
+    world.expect_clean()?;
+    world.ok("alice", &["rm", "good", "other"]).map(drop)
+}
+
+/// The same backup with another name in its home, and every checksum made anew.
+fn with_a_way_out(good: &[u8]) -> Result<Vec<u8>, Failed> {
+    let mut tar = zstd::decode_all(good)?;
+    let find = |tar: &[u8], what: &[u8]| tar.chunks(512).position(|block| block.starts_with(what)).map(|n| n * 512);
+    let chunk = find(&tar, b"home.tar/000000\0").ok_or("no home")?;
+    let size = usize::from_str_radix(std::str::from_utf8(&tar[chunk + 124..chunk + 135])?, 8)?;
+    let home = chunk + 512..chunk + 512 + size;
+    let before = sha256(&tar[home.clone()]);
+    let at = find(&tar, b"./kept\0").ok_or("no file")?;
+    tar[at..at + 6].copy_from_slice(b"../ept");
+    tar[at + 148..at + 156].fill(b' ');
+    let sum: u32 = tar[at..at + 512].iter().map(|b| u32::from(*b)).sum();
+    tar[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let after = sha256(&tar[home]);
+    let said = tar.windows(64).position(|some| some == before.as_bytes()).ok_or("no checksum")?;
+    tar[said..said + 64].copy_from_slice(after.as_bytes());
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
+    encoder.include_checksum(true)?;
+    std::io::Write::write_all(&mut encoder, &tar)?;
+    Ok(encoder.finish()?)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn full_disk(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 20000000 /dev/urandom > big"]).expect(0)?;
+    let mount =
+        "mkdir -p /home/alice/small && mount -t tmpfs -o size=4m,mode=700,uid=1000,gid=1000 tmpfs /home/alice/small";
+    world.ok("root", &["sh", "-c", mount])?;
+    let ran = world.ctl(&["backup", "abc", "-o", "small/x"]);
+    let left = world.ok("alice", &["ls", "-A", "small"]);
+    world.ok("root", &["umount", "/home/alice/small"])?;
+    let ran = ran.expect(7)?;
+    ran.says("No space left on device")?;
+    ran.says("hint: make room there")?;
+    ensure(left?.is_empty(), "something was left")?;
+    ensure(copiers(world)?.is_empty(), "a container was left")?;
+    world.ctl(&["status", "abc"]).expect(0)?.says("running")
+}
+
+/// Containers that copy, and their processes.
+fn copiers(world: &World) -> Result<String, Failed> {
+    world.ok("alice", &["podman", "ps", "--all", "--filter=name=--copy", "--format={{.Names}} {{.Status}}"])
+}
+
+fn full_store(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 20000000 /dev/urandom > big"]).expect(0)?;
+    world.ok("alice", &["rm", FILE])?;
+    world.ctl(&["backup", "abc", "-o", FILE]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    let volumes = "/home/alice/.local/share/containers/storage/volumes";
+    world.ok("root", &["mount", "-t", "tmpfs", "-o", "size=8m,mode=700,uid=1000,gid=1000", "tmpfs", volumes])?;
+    let ran = world.ctl(CREATE);
+    let left = world.leftovers();
+    world.ok("root", &["umount", volumes])?;
+    let ran = ran.expect(7)?;
+    ran.says("No space left on device")?;
+    ran.says("what had been done was taken back")?;
+    ensure(left.is_empty(), &format!("{left:?}"))?;
+    world.expect_clean()
+}
+
+/// In the middle of the data, when most of it is still to come.
+fn ctrl_c(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 200000000 /dev/urandom > big"]).expect(0)?;
+    let copying = "timeout 60 sh -c 'until podman ps --format {{.Names}} | grep -q -e --copy; do :; done'; pkill -INT -x devbox-ctl";
+    world.ok("alice", &["mkdir", "there"])?;
+    let backup = world.spawn("alice", &["devbox-ctl", "backup", "abc", "-o", "there/x"]);
+    world.ok("alice", &["sh", "-c", copying])?;
+    backup.finish().expect(130)?;
+    ensure(world.ok("alice", &["ls", "-A", "there"])?.is_empty(), "something was left")?;
+    ensure(copiers(world)?.is_empty(), "a container was left")?;
+    world.ctl(&["backup", "abc", "-o", "there/x"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    let create = world.spawn("alice", &["devbox-ctl", "create", "abc", "--from-backup", "there/x"]);
+    world.ok("alice", &["sh", "-c", copying])?;
+    create.finish().expect(130)?.says("what had been done was taken back")?;
+    world.expect_clean()?;
+    world.ok("alice", &["rm", "-r", "there"]).map(drop)
+}
+
+fn backup_killed(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ok("alice", &["sh", "-c", "mkdir -p there; rm -f there/*"])?;
+    walk(world, "KILL", &["backup", "abc", "-o", "there/x"], 20, |met, ran| {
+        if !met {
+            ran.expect(0)?;
+        }
+        // What is there under its name is whole; what is not is gone with the next.
+        let there = world.ok("alice", &["ls", "-A", "there"])?;
+        let parts = there.lines().filter(|l| l.starts_with(".devbox-backup-") && l.ends_with(".partial")).count();
+        ensure(there.lines().count() == parts + usize::from(there.contains("x\n")) && parts < 2, &there)?;
+        world.ok("alice", &["sh", "-c", "if test -e there/x; then mv there/x there/y; fi"])?;
+        world.ctl(&["backup", "abc", "-o", "there/x"]).expect(0)?;
+        for file in world.ok("alice", &["ls", "-A", "there"])?.lines() {
+            let bytes = fs::read(world.path(&format!("/home/alice/there/{file}")))?;
+            devbox_ctl::backup::verify(&bytes[..], u64::MAX, |_, _| Ok(()))?;
+        }
+        ensure(copiers(world)?.is_empty(), "a container was left")?;
+        world.ok("alice", &["sh", "-c", "rm there/*"]).map(drop)
+    })?;
+    // And the box is none the worse.
+    world.ctl(&["start", "abc"]).expect(0)?;
+    has_it(world, "alice", "abc")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ok("alice", &["rmdir", "there"])?;
+    world.expect_clean()
+}
+
+fn create_killed(world: &World) -> Outcome {
+    only_the_file(world)?;
+    walk(world, "KILL", CREATE, 30, |met, ran| {
+        if !met {
+            ran.expect(0)?;
+            has_it(world, "alice", "abc")?;
+            world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+            return world.expect_clean();
+        }
+        world.ctl(&["list", "--json"]).expect(0)?;
+        // The next command takes back what was not whole, and a box that is there has all of its data.
+        match world.ctl(&["start", "abc"]).code {
+            0 | 12 => has_it(world, "alice", "abc")?,
+            10 => return world.expect_clean(),
+            code => return Err(format!("start ended with {code}").into()),
+        }
+        world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+        world.expect_clean()
+    })
+}
+
+fn create_interrupted(world: &World) -> Outcome {
+    only_the_file(world)?;
+    walk(world, "INT", CREATE, 30, |_, ran| match ran.code {
+        130 | -1 => world.expect_clean(),
+        0 => {
+            has_it(world, "alice", "abc")?;
+            world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
+        }
+        _ => Err(format!("{ran:#?}").into()),
+    })
+}
+
+/// Killed in the middle of the data: what copies ends by itself, and nothing is done to its volume before.
+fn orphans(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 200000000 /dev/urandom > big"]).expect(0)?;
+    world.ok("alice", &["rm", FILE])?;
+    world.ctl(&["backup", "abc", "-o", FILE]).expect(0)?;
+    let copying = "timeout 60 sh -c 'until podman ps --format {{.Names}} | grep -q -e --copy; do :; done'; pkill -KILL -x devbox-ctl";
+    let killed = |arguments: &[&str]| -> Outcome {
+        let running = world.spawn("alice", &[&["devbox-ctl"], arguments].concat());
+        world.ok("alice", &["sh", "-c", copying])?;
+        running.finish();
+        Ok(())
+    };
+    killed(&["backup", "abc", "-o", "x"])?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()?;
+    killed(CREATE)?;
+    world.ctl(&["list"]).expect(0)?.says("its creation from a backup was cut short")?;
+    world
+        .ctl(&["stop", "other"])
+        .expect(10)?
+        .says("creating abc from a backup had been cut short; what had been done is taken back")?;
+    world.expect_clean()?;
+    // A reboot in the middle must not start what is not whole; and to destroy it is to destroy it.
+    killed(CREATE)?;
+    ensure(world.folder("abc").join("stopped").exists(), "it could be started")?;
+    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?;
+    world.expect_clean()?;
+    world.ok("alice", &["sh", "-c", "rm -f .devbox-backup-*.partial x"]).map(drop)
+}
