@@ -205,7 +205,7 @@ impl Podman {
         self.ask_volume(name, volume)
     }
 
-    fn ask_volume(&self, name: &BoxName, volume: &str) -> Result<VolumeState, HostError> {
+    pub(super) fn ask_volume(&self, name: &BoxName, volume: &str) -> Result<VolumeState, HostError> {
         Ok(self.labelled_volume(name, volume)?.0)
     }
 
@@ -239,7 +239,8 @@ impl Podman {
     pub fn remove_volume(&self, name: &BoxName, wanted: &str) -> Result<(), HostError> {
         // Podman itself is asked: what it says is gone is gone, wherever its store is.
         match self.ask_volume(name, wanted)? {
-            VolumeState::Absent | VolumeState::Foreign => return Ok(()),
+            VolumeState::Absent => return self.sweep_volume(name, wanted),
+            VolumeState::Foreign => return Ok(()),
             VolumeState::Ours(_) => {}
         }
         let mut output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
