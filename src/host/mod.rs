@@ -10,6 +10,7 @@ mod error;
 mod etc;
 mod files;
 mod generator;
+mod half_made;
 pub mod health;
 mod interrupt;
 pub mod journal;

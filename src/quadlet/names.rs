@@ -42,6 +42,15 @@ pub fn service(name: &BoxName) -> String {
     format!("devbox-{name}.service")
 }
 
+/// The container in which a box's home is looked through, and its unit; no box can have that name.
+pub fn looker(name: &BoxName) -> String {
+    format!("devbox-{name}--look")
+}
+
+pub fn look_unit(name: &BoxName) -> String {
+    format!("devboxes-look-{name}.service")
+}
+
 pub fn container_file(name: &BoxName) -> String {
     format!("devbox-{name}.container")
 }

@@ -12,6 +12,7 @@ pub(crate) const TESTS: Tests = &[
     ("store::a_killed_box_comes_back", killed_box),
     ("store::a_box_that_does_not_listen_is_stopped", deaf_box),
     ("store::secrets_are_not_shown", secrets),
+    ("store::a_volume_whose_making_was_killed", half_made),
 ];
 
 fn kept_data(world: &World) -> Outcome {
@@ -135,6 +136,31 @@ fn deaf_box(world: &World) -> Outcome {
     let shown =
         world.ok("alice", &["systemctl", "--user", "show", "-p", "ActiveState,NRestarts", "devbox-abc.service"])?;
     ensure(shown.contains("ActiveState=inactive") && shown.contains("NRestarts=0"), &shown)
+}
+
+fn half_made(world: &World) -> Outcome {
+    // What `podman volume create` leaves when it is killed between the folder and its own record.
+    let leave = |name: &str| {
+        let folder = format!(".local/share/containers/storage/volumes/{name}/_data");
+        world.ok("alice", &["mkdir", "-p", &folder]).map(drop)
+    };
+    leave("abc-data")?;
+    leave("abc--state")?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()?;
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    leave("abc--state")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()?;
+    // With something in it, it is somebody's.
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    leave("abc--state")?;
+    let folder = ".local/share/containers/storage/volumes/abc--state";
+    world.ok("alice", &["touch", &format!("{folder}/_data/somebodys")])?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+    world.ok("alice", &["test", "-e", &format!("{folder}/_data/somebodys")])?;
+    world.ok("alice", &["rm", "-r", folder]).map(drop)
 }
 
 fn secrets(world: &World) -> Outcome {

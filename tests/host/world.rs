@@ -257,7 +257,7 @@ impl World {
         for name in self.listing("/home/alice/.config/containers/systemd/devbox") {
             self.ctl(&["destroy", "--now", "--yes", &name]);
         }
-        let script = "systemctl --user stop 'devbox-*'; podman rm -fa -t 0; podman volume rm -fa; rm -rf .config/containers; \
+        let script = "systemctl --user stop 'devbox-*'; podman rm -fa -t 0; podman volume rm -fa; podman unshare sh -c 'rm -rf .local/share/containers/storage/volumes/*'; rm -rf .config/containers; \
                       systemctl --user daemon-reload; systemctl --user reset-failed";
         self.run("alice", &["sh", "-c", script]);
         self.expect_clean().expect("a clean host");
