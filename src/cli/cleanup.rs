@@ -72,21 +72,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let due = outlooks(&account, &open.book, &settings)?;
     // Whoever keeps a box awake meanwhile is not kept waiting.
     drop(open);
-    let mut first = Ok(());
-    for outlook in due.iter().filter(|o| o.decision.now != Now::Nothing) {
-        let done = session.host.interrupts.check().map_err(Failure::from);
-        let Err(failure) = done.and_then(|()| one(&session, &outlook.name, &settings)) else { continue };
-        let interrupted = failure.kind == Kind::Interrupted;
-        if interrupted || first.is_ok() {
-            first = Err(failure);
-        } else if !out.json {
-            output::error_text(&failure.text());
-        }
-        if interrupted {
-            break;
-        }
-    }
-    first
+    let due = due.iter().filter(|o| o.decision.now != Now::Nothing);
+    session.all(due, |outlook| one(&session, &outlook.name, &settings))
 }
 
 fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<Outlook>, Failure> {
@@ -137,8 +124,8 @@ fn warn(session: &Session, held: HeldBox, (act, left): (Act, u64), settings: &Se
         text += &format!("; git work in it that is nowhere else: {}", found.text);
     }
     drop(held);
-    for trouble in life::tell(&session.host, &outlook, &text) {
-        session.out.warning(&trouble);
+    if let Err(why) = life::tell(&session.host, &outlook, &text) {
+        session.out.warning(&why.to_string());
     }
     let mut open = Open::wait(&session.host.account)?;
     if let Some(record) = open.book.record_mut(&outlook.name) {
