@@ -49,7 +49,7 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
         plan::stop(name, "by its owner"),
         plan::restart(StartRequest { marked: None, ..request }),
         plan::destroy(name, Place::Boxes, &[], brokered),
-        plan::trash(name, TrashedBy::Owner, None, brokered),
+        plan::trash(name, TrashedBy::Owner, None, Some(14), brokered),
         plan::restore(RestoreRequest { name, start: true, marked: None, ask: sizes }),
     ];
     for plan in plans {

@@ -43,10 +43,16 @@ struct Due {
 }
 
 pub(super) fn sample(_: &SampleArgs, _: Output) -> Result<(), Failure> {
-    let account = Account::current()?;
-    let mut open = Open::wait(&account)?;
-    life::sample(&account, &mut open.book)?;
-    Ok(open.save()?)
+    look(&Account::current()?).map(drop)
+}
+
+/// Looks at all boxes, and writes down what was seen.
+fn look(account: &Account) -> Result<Open, Failure> {
+    let looked = life::look_at_all(account, &life::read(account))?;
+    let mut open = Open::wait(account)?;
+    looked.note(&mut open.book);
+    open.save()?;
+    Ok(open)
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
@@ -54,28 +60,20 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let settings = host::settings()?;
     if args.dry_run {
         let account = Account::current()?;
-        let mut book = life::read(&account);
-        life::sample(&account, &mut book)?;
-        show(&outlooks(&account, &book, &settings)?, out);
+        show(&outlooks(&account, &life::at_this_moment(&account)?, &settings)?, out);
         return Ok(());
     }
     let session = Session::begin(out, None)?;
     let account = session.host.account.clone();
-    let mut open = Open::wait(&account)?;
+    let open = look(&account)?;
     if let Some(why) = &open.anew {
         out.warning(&format!("what was known of how your boxes are used cannot be read, and is counted anew: {why}"));
     }
-    life::sample(&account, &mut open.book)?;
-    open.save()?;
     let due = outlooks(&account, &open.book, &settings)?;
     // Whoever keeps a box awake meanwhile is not kept waiting.
     drop(open);
-    let mut first = Ok(());
-    for outlook in due.iter().filter(|o| o.decision.now != Now::Nothing) {
-        let done = one(&session, &outlook.name, &settings);
-        first = first.and(done);
-    }
-    first
+    let due = due.iter().filter(|o| o.decision.now != Now::Nothing);
+    session.all(due, |outlook| one(&session, &outlook.name, &settings))
 }
 
 fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<Outlook>, Failure> {
@@ -86,39 +84,48 @@ fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<O
 
 /// Decided again once nobody else is at work on the box: it may have been used, started or kept awake since.
 fn one(session: &Session, name: &BoxName, settings: &Settings) -> Result<(), Failure> {
+    let (held, outlook) = decide(session, name, settings)?;
+    let Some((act, left)) = outlook.decision.next else { return Ok(()) };
+    match (outlook.decision.now, act) {
+        (Now::Nothing, _) => Ok(()),
+        (Now::Warn { .. }, _) => warn(session, held, (act, left), settings),
+        (Now::Do, Act::Reclaim) => reclaim(session, held, settings),
+        (Now::Do, _) => act_on(session, held, &outlook, act),
+    }
+}
+
+/// The box, which stays as it is while it is held.
+fn decide(session: &Session, name: &BoxName, settings: &Settings) -> Result<(HeldBox, Outlook), Failure> {
     let account = &session.host.account;
     let held = match session.hold(name) {
         Err(failure) if failure.kind == Kind::NoSuchBox => session.hold_trashed(name)?,
         other => other?,
     };
+    let looked = life::look_at(account, &[&held.entry], &life::read(account));
     let mut open = Open::wait(account)?;
-    life::sample(account, &mut open.book)?;
+    looked.note(&mut open.book);
+    open.save()?;
     let owner = settings.owner(&account.user);
     let outlook = life::outlook(&open.book, &held.entry, owner, life::is_trash_full(account, owner)?);
-    // It may take minutes, and who keeps a box awake is not to wait for it.
-    drop(open);
-    let Some((act, left)) = outlook.decision.next else { return Ok(()) };
-    match outlook.decision.now {
-        Now::Nothing => Ok(()),
-        Now::Warn { stage } => warn(session, &held, &outlook, (act, left), stage),
-        Now::Do => act_on(session, held, &outlook, act),
-    }
+    Ok((held, outlook))
 }
 
-fn warn(
-    session: &Session,
-    held: &HeldBox,
-    outlook: &Outlook,
-    (act, left): (Act, u64),
-    stage: u64,
-) -> Result<(), Failure> {
-    let found = life::look_through(&session.host, &held.entry).unwrap_or_default();
+/// The look takes minutes, and nobody is to wait for it: what it is for is decided again after it.
+fn warn(session: &Session, held: HeldBox, (act, left): (Act, u64), settings: &Settings) -> Result<(), Failure> {
+    let entry = held.release();
+    let found = life::look_through(&session.host, &entry).unwrap_or_default();
+    let (held, outlook) = decide(session, &entry.name, settings)?;
+    let Now::Warn { stage } = outlook.decision.now else { return Ok(()) };
+    if outlook.decision.next.is_none_or(|(now, _)| now != act) {
+        return Ok(());
+    }
     let mut text = super::why::notice(&outlook.name, act, left);
     if found.work == Work::Some {
         text += &format!("; git work in it that is nowhere else: {}", found.text);
     }
-    for trouble in life::tell(&session.host, outlook, &text) {
-        session.out.warning(&trouble);
+    drop(held);
+    if let Err(why) = life::tell(&session.host, &outlook, &text) {
+        session.out.warning(&why.to_string());
     }
     let mut open = Open::wait(&session.host.account)?;
     if let Some(record) = open.book.record_mut(&outlook.name) {
@@ -128,6 +135,19 @@ fn warn(
     open.save()?;
     session.out.remark(&text);
     Ok(())
+}
+
+/// It may have got work since its owner was warned, and nobody deletes that.
+fn reclaim(session: &Session, held: HeldBox, settings: &Settings) -> Result<(), Failure> {
+    let entry = held.release();
+    let found = life::look_through(&session.host, &entry).unwrap_or_default();
+    let (held, outlook) = decide(session, &entry.name, settings)?;
+    let same = held.entry.trashed == entry.trashed && outlook.decision.now == Now::Do;
+    if found.work != Work::None || !same {
+        session.out.remark(&format!("{} stays in the trash: there may be work in it that is nowhere else", entry.name));
+        return Ok(());
+    }
+    act_on(session, held, &outlook, Act::Reclaim)
 }
 
 fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Result<(), Failure> {
@@ -145,15 +165,17 @@ fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Resu
             super::destroy::move_away(session, held, TrashedBy::Timer, Some(why.clone()))?;
             format!("{name} is in the trash: {why}; `devbox-ctl restore {name}` brings it back")
         }
-        // What a timer put there may have got work since it was warned of; nobody deletes that.
-        Act::Reclaim if life::look_through(&session.host, &held.entry).unwrap_or_default().work != Work::None => {
-            format!("{name} stays in the trash: there may be work in it that is nowhere else")
-        }
         Act::Empty | Act::Reclaim => {
             super::trash::delete(session, held, &[])?;
             format!("{name} is deleted: it was in the trash for {spent}")
         }
     };
+    // What was counted has come to its end: the next look begins anew, also where the box comes back before it.
+    let mut open = Open::wait(&session.host.account)?;
+    if let Some(record) = open.book.record_mut(name) {
+        record.begin_anew();
+    }
+    open.save()?;
     session.out.remark(&said);
     Ok(())
 }
@@ -194,7 +216,8 @@ pub(super) fn notices(_: &NoticesArgs, _: Output) -> Result<(), Failure> {
         return Ok(());
     }
     let settings = host::settings()?;
-    let mut open = Open::wait(&account)?;
+    // Nobody waits at a login for whoever writes it.
+    let Some(mut open) = Open::at_once(&account)? else { return Ok(()) };
     let mut shown = false;
     for outlook in outlooks(&account, &open.book, &settings)? {
         let Some(record) = open.book.record_mut(&outlook.name) else { continue };

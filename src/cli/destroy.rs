@@ -128,7 +128,9 @@ pub(super) fn move_away(session: &Session, held: Held, by: TrashedBy, why: Optio
         let trashed = trash_names(account)?;
         admit_to_trash(&account.user, name, &trashed, &host::settings()?).map_err(|refusal| full(refusal, &trashed))?;
     }
-    session.apply(&plan::trash(name, by, why, brokered), (held, admission).into())?;
+    let days = host::settings()?.owner(&account.user).trash_days;
+    let plan = plan::trash(name, by, why, (by == TrashedBy::Owner).then_some(days), brokered);
+    session.apply(&plan, (held, admission).into())?;
     let emptied_at = trashed_entry(account, name).and_then(|entry| trash::view(account, &entry).emptied_at);
     Ok(trash::until(emptied_at))
 }

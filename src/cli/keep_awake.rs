@@ -51,9 +51,10 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         )
         .hint("ask for less, and again when it is over; an administrator can raise keep_awake_hours"));
     }
+    let looked = life::look_at(account, &[&held.entry], &life::read(account));
     let mut open = Open::wait(account)?;
-    life::sample(account, &mut open.book)?;
-    let runs = life::look(account, &held.entry, &open.book).is_some_and(|look| look.phase == Phase::Running);
+    looked.note(&mut open.book);
+    let runs = open.book.record(&name).is_some_and(|record| record.phase() == Phase::Running);
     if !runs {
         return Err(Failure::new(
             Kind::AlreadySo,

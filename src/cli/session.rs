@@ -78,6 +78,29 @@ impl Session {
         }
     }
 
+    /// All are tried: the first failure is the command's, the others are told on the way. An interruption ends it.
+    pub(super) fn all<T>(
+        &self,
+        of: impl IntoIterator<Item = T>,
+        act: impl Fn(T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut first = Ok(());
+        for one in of {
+            let done = self.host.interrupts.check().map_err(Failure::from).and_then(|()| act(one));
+            let Err(failure) = done else { continue };
+            let interrupted = failure.kind == Kind::Interrupted;
+            if interrupted || first.is_ok() {
+                first = Err(failure);
+            } else if !self.out.json {
+                super::output::error_text(&failure.text());
+            }
+            if interrupted {
+                break;
+            }
+        }
+        first
+    }
+
     /// Checks a plan and carries it out with a spinner.
     pub(super) fn apply(&self, plan: &Plan, hold: Hold) -> Result<(), Failure> {
         plan::check(plan)?;
@@ -93,8 +116,7 @@ pub(super) struct Names {
     names: Vec<String>,
 }
 
-/// Runs a verb on each of its boxes. Every name is judged before anything is done to any box; then all are tried, and
-/// the first failure is the command's, the others are told on the way. An interruption ends it.
+/// Runs a verb on each of its boxes. Every name is judged before anything is done to any box.
 pub(super) fn each(
     typed: &Names,
     out: Output,
@@ -102,25 +124,11 @@ pub(super) fn each(
 ) -> Result<(), Failure> {
     let names: Vec<BoxName> = typed.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let session = Session::begin(out, None)?;
-    let mut first = Ok(());
-    for name in &names {
-        let done = session.host.interrupts.check().map_err(Failure::from).and_then(|()| {
-            let held = session.hold(name)?;
-            refuse_half(&held)?;
-            act(&session, held)
-        });
-        let Err(failure) = done else { continue };
-        let interrupted = failure.kind == Kind::Interrupted;
-        if interrupted || first.is_ok() {
-            first = Err(failure);
-        } else if !out.json {
-            super::output::error_text(&failure.text());
-        }
-        if interrupted {
-            break;
-        }
-    }
-    first
+    session.all(&names, |name| {
+        let held = session.hold(name)?;
+        refuse_half(&held)?;
+        act(&session, held)
+    })
 }
 
 pub(super) fn half_destroyed(name: &BoxName) -> Failure {

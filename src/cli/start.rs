@@ -25,6 +25,10 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         let units = session.host.systemd.states(&unit)?;
         // One that is starting is waited for: systemd joins both jobs.
         if State::of_unit(units.get(&unit)) == State::Running {
+            // A stop that was cut short, or that it did not follow, is not to be gone on with.
+            if entry.stopped.is_some() {
+                session.apply(&plan::run_on(&name), held.into())?;
+            }
             return Err(Failure::new(Kind::AlreadySo, format!("{name} is running already"))
                 .hint(format!("`devbox-ctl restart {name}` starts it anew")));
         }

@@ -145,30 +145,17 @@ fn empty(args: &Args, out: Output) -> Result<(), Failure> {
         }
     }
     let session = Session::begin(out, None)?;
-    let mut first = Ok(());
-    for entry in &asked {
+    session.all(&asked, |entry| {
         let name = &entry.name;
-        let deleted = match session.hold_trashed(name) {
+        match session.hold_trashed(name) {
             // Back, or gone for good: another command was quicker. One that came again was not asked about.
-            Err(failure) if failure.kind == Kind::NoSuchBox => continue,
-            Ok(held) if held.entry.trashed != entry.trashed => continue,
-            held => held.and_then(|held| delete(&session, held, &[])),
-        };
-        let Err(failure) = deleted else {
-            out.remark(&format!("{name} is deleted"));
-            continue;
-        };
-        let interrupted = failure.kind == Kind::Interrupted;
-        if interrupted || first.is_ok() {
-            first = Err(failure);
-        } else if !out.json {
-            output::error_text(&failure.text());
+            Err(failure) if failure.kind == Kind::NoSuchBox => return Ok(()),
+            Ok(held) if held.entry.trashed != entry.trashed => return Ok(()),
+            held => delete(&session, held?, &[])?,
         }
-        if interrupted {
-            break;
-        }
-    }
-    first
+        out.remark(&format!("{name} is deleted"));
+        Ok(())
+    })
 }
 
 /// Deletes one that is in the trash, for good.

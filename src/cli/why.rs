@@ -50,8 +50,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let entry = entry.ok_or_else(|| Failure::no_such_box(&name))?;
     let settings = host::settings()?;
     // As it is at this moment; only the timer writes down what it sees.
-    let mut book = life::read(&account);
-    life::sample(&account, &mut book)?;
+    let book = life::at_this_moment(&account)?;
     let owner = settings.owner(&account.user);
     let outlook = life::outlook(&book, &entry, owner, life::is_trash_full(&account, owner)?);
     if out.json {

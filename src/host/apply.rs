@@ -88,6 +88,13 @@ pub struct Held {
     lock: BoxLock,
 }
 
+impl Held {
+    /// Lets others at it again.
+    pub fn release(self) -> Entry {
+        self.entry
+    }
+}
+
 impl Host {
     /// The account's host. Nothing is asked of the broker before it is needed.
     pub fn connect(interrupts: Interrupts) -> Result<Self, HostError> {
@@ -249,7 +256,7 @@ impl Host {
             }
             Step::UnmarkStopped => files::remove(&folder.join(names::STOPPED_FILE)),
             Step::MarkDestroying { keep_volumes } => registry::mark_destroying(&folder, name, keep_volumes),
-            Step::NoteTrashed { by, why } => registry::note_trashed(&folder, *by, why.as_deref()),
+            Step::NoteTrashed { by, why, days } => registry::note_trashed(&folder, *by, why.as_deref(), *days),
             Step::MarkTrashing => files::mark(&folder, &[names::TRASHING_FILE.to_owned()]),
             Step::UnmarkTrashing => registry::unmark_trashing(&folder),
             Step::MarkRestoring => files::mark(&folder, &[names::CREATING_FILE.to_owned()]),

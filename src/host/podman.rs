@@ -84,16 +84,17 @@ impl Podman {
         if output.status.success() { Ok(()) } else { Err(failed("exec", &output)) }
     }
 
-    /// What a throwaway container writes, at most a mebibyte of it. One that takes too long is ended.
+    /// What a program writes, at most a mebibyte of it. One that takes too long is ended.
     pub fn run_with(
         &self,
+        program: &'static str,
         arguments: &[&str],
         input: &[u8],
         patience: std::time::Duration,
     ) -> Result<Vec<u8>, HostError> {
-        debug!("podman {}", arguments.join(" "));
+        debug!("{program} {}", arguments.join(" "));
         let failed_to = |stderr: &str| HostError::Podman { what: "run", stderr: stderr.to_owned() };
-        let child = cmd("podman", arguments).full_env(&self.environment).stdin_bytes(input).stderr_null().unchecked();
+        let child = cmd(program, arguments).full_env(&self.environment).stdin_bytes(input).stderr_null().unchecked();
         let child = child.before_spawn(|command| {
             std::os::unix::process::CommandExt::process_group(command, 0);
             Ok(())
@@ -125,8 +126,7 @@ impl Podman {
         let write = ["install", "-o", "dev", "-m", "600", "/dev/stdin", "/run/devbox/notice"];
         let arguments = [&["exec", "--interactive", "--user=root", &container], &write[..]].concat();
         debug!("podman {} <notice", arguments.join(" "));
-        let child =
-            cmd("podman", arguments).full_env(&self.environment).stdin_bytes(line).stdout_null().stderr_capture();
+        let child = cmd("podman", arguments).full_env(&self.environment).stdin_bytes(line).stdout_null().stderr_null();
         let failed_to = |stderr: &str| HostError::Podman { what: "exec", stderr: stderr.to_owned() };
         let handle = child.unchecked().start().map_err(|e| failed_to(&e.to_string()))?;
         match handle.wait_timeout(std::time::Duration::from_secs(10)).map_err(|e| failed_to(&e.to_string()))? {
@@ -244,10 +244,12 @@ impl Podman {
             VolumeState::Ours(_) => {}
         }
         let mut output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
-        // 2: in use (podman-volume-rm(1)).
-        if output.status.code() == Some(2) && self.is_our_container(name)? {
-            let gone =
-                self.run("rm", &["rm", "--force", "--ignore", "--", &names::container(name), &names::copier(name)])?;
+        // 2: in use (podman-volume-rm(1)); by a look or a copy that goes on, too.
+        if output.status.code() == Some(2) {
+            let (own, looker, copier) = (names::container(name), names::looker(name), names::copier(name));
+            let mut users = vec![looker.as_str(), copier.as_str()];
+            users.extend(self.is_our_container(name)?.then_some(own.as_str()));
+            let gone = self.run("rm", &[&["rm", "--force", "--time=0", "--ignore", "--"][..], &users].concat())?;
             if !gone.status.success() {
                 return Err(failed("rm", &gone));
             }

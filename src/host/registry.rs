@@ -61,13 +61,23 @@ pub struct TrashMark {
     pub by: Option<TrashedBy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How long its owner was told that it stays; 0 is for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
 }
 
 impl TrashMark {
+    /// `days` by the settings of now, and never less than its owner was told; 0 is for good.
+    pub fn term(&self, days: u32) -> Option<u32> {
+        let length = |days: u32| if days == 0 { u32::MAX } else { days };
+        Some(length(days).max(self.days.map_or(0, length))).filter(|days| *days < u32::MAX)
+    }
+
     /// When it is deleted, `days` after its owner put it there. What anybody else put there, and what is not known, stays
     /// until someone says so.
     pub fn ends(&self, days: u32) -> Option<jiff::Timestamp> {
         let at = self.at.filter(|_| self.by == Some(TrashedBy::Owner))?;
+        let days = self.term(days)?;
         at.checked_add(jiff::SignedDuration::from_hours(i64::from(days) * 24)).ok()
     }
 }
@@ -156,8 +166,13 @@ pub(super) fn mark_destroying(folder: &Path, name: &BoxName, keep: &[String]) ->
 
 /// What is known of a box in the trash. It counts by being there; where the disk has no room for the text, it goes
 /// without.
-pub(super) fn note_trashed(folder: &Path, by: TrashedBy, why: Option<&str>) -> Result<(), HostError> {
-    let mark = TrashMark { at: Some(super::now()), by: Some(by), why: why.map(podman::printable) };
+pub(super) fn note_trashed(
+    folder: &Path,
+    by: TrashedBy,
+    why: Option<&str>,
+    days: Option<u32>,
+) -> Result<(), HostError> {
+    let mark = TrashMark { at: Some(super::now()), by: Some(by), why: why.map(podman::printable), days };
     let text = toml::to_string(&mark).unwrap_or_default();
     files::write(folder, names::TRASHED_FILE, &text).or_else(|_| {
         // What an earlier one said is not so.

@@ -182,7 +182,7 @@ mod tests {
             }
             let back = RestoreRequest { name: &name, start: start_it, marked: marked.then_some("by its owner"), ask };
             let moves = [
-                trash(&name, TrashedBy::Owner, None, brokered),
+                trash(&name, TrashedBy::Owner, None, Some(14), brokered),
                 trash_further(&name, Place::Boxes, brokered),
                 trash_further(&name, Place::Trash, brokered),
                 restore(back),
@@ -277,7 +277,7 @@ mod tests {
             check(&plan).unwrap_err().what
         };
         let removal = Step::RemoveVolume { volume: "abc-data".to_owned() };
-        let away = trash(&name, TrashedBy::Owner, None, true);
+        let away = trash(&name, TrashedBy::Owner, None, Some(14), true);
         let marked = Step::MarkDestroying { keep_volumes: Vec::new() };
         let remove = |p: &mut Plan| {
             p.steps.insert(0, marked.clone());

@@ -18,7 +18,7 @@ use crate::spec::{BoxName, Cpu, DevIs, ImageRef, Memory};
 pub use check::{Broken, check};
 pub use create::{CreateRequest, create, dev_is};
 pub use destroy::destroy;
-pub use run::{StartRequest, restart, settle, start, stop};
+pub use run::{StartRequest, restart, run_on, settle, start, stop};
 pub use trash::{RestoreRequest, put_back, restore, trash, trash_further};
 
 /// One thing to do. Every step may be repeated: done twice, it leaves what it left the first time.
@@ -61,6 +61,8 @@ pub enum Step {
     NoteTrashed {
         by: TrashedBy,
         why: Option<String>,
+        /// How long its owner was told that it stays; nobody makes it shorter after that.
+        days: Option<u32>,
     },
     /// From here on the next command finishes its way into the trash, should this one be cut short.
     MarkTrashing,

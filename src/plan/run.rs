@@ -32,6 +32,11 @@ pub fn stop(name: &BoxName, why: &str) -> Plan {
     Plan::new(Verb::Stop, name, steps)
 }
 
+/// A box that runs although it was to be stopped is to run.
+pub fn run_on(name: &BoxName) -> Plan {
+    Plan::new(Verb::Start, name, vec![Step::UnmarkStopped])
+}
+
 /// A box that ran is left to systemd when this fails; one that its owner had stopped is stopped again.
 pub fn restart(request: StartRequest<'_>) -> Plan {
     let unit = names::service(request.name);

@@ -7,8 +7,9 @@ use crate::quadlet::names;
 use crate::spec::{BoxName, Cpu, Memory};
 
 /// Stops the box and moves its folder into the trash. Its volumes stay where they are, and its name stays its owner's.
-pub fn trash(name: &BoxName, by: TrashedBy, why: Option<String>, brokered: bool) -> Plan {
-    let steps = std::iter::once(Step::NoteTrashed { by, why }).chain(into(name, brokered)).collect();
+/// `days`: how long its owner is told that it stays, if there is an end to that.
+pub fn trash(name: &BoxName, by: TrashedBy, why: Option<String>, days: Option<u32>, brokered: bool) -> Plan {
+    let steps = std::iter::once(Step::NoteTrashed { by, why, days }).chain(into(name, brokered)).collect();
     Plan { refused: vec![Step::UnmarkTrashing], ..Plan::new(Verb::Trash, name, steps) }
 }
 

@@ -57,6 +57,15 @@ pub fn copier(name: &BoxName) -> String {
     format!("devbox-{name}--copy")
 }
 
+/// The container in which a box's home is looked through, and its unit; no box can have that name.
+pub fn looker(name: &BoxName) -> String {
+    format!("devbox-{name}--look")
+}
+
+pub fn look_unit(name: &BoxName) -> String {
+    format!("devboxes-look-{name}.service")
+}
+
 pub fn container_file(name: &BoxName) -> String {
     format!("devbox-{name}.container")
 }

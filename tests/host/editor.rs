@@ -51,6 +51,15 @@ fn expect_page(device: &Device) -> Outcome {
     ensure(said.ends_with("\n200") && said.contains("vscode"), &format!("the page: {said}"))
 }
 
+/// From here on bob may reach the ssh of alice's boxes, and has heard of hers.
+pub(super) fn let_to_ssh(tailnet: &Tailnet, bob: &Device) -> Outcome {
+    let mut policy = own_boxes(&["alice", "bob"]);
+    let also = json!({ "action": "accept", "src": ["bob@"], "dst": [format!("{}:22", tag_of("alice"))] });
+    policy["acls"].as_array_mut().ok_or("no rules")?.push(also);
+    tailnet.set_policy(&policy).map_err(text)?;
+    Ok(bob.await_peer("abc", PATIENCE).map_err(text)?)
+}
+
 fn owners_alone(world: &World) -> Outcome {
     let (tailnet, alice) = reachable(world, &[])?;
     let begun = Instant::now();
@@ -66,11 +75,7 @@ fn owners_alone(world: &World) -> Outcome {
     // For bob there is no such box; and where he may reach its ssh, that is all.
     let bob = tailnet.device("bob", "bob-laptop").map_err(text)?;
     ensure(!bob.status().map_err(text)?.to_string().contains("abc"), "bob sees it")?;
-    let mut policy = own_boxes(&["alice", "bob"]);
-    let also = json!({ "action": "accept", "src": ["bob@"], "dst": [format!("{}:22", tag_of("alice"))] });
-    policy["acls"].as_array_mut().ok_or("no rules")?.push(also);
-    tailnet.set_policy(&policy).map_err(text)?;
-    bob.await_peer("abc", PATIENCE).map_err(text)?;
+    let_to_ssh(&tailnet, &bob)?;
     let stranger = page(&bob, &["--max-time", "5", "http://abc:8080/"])?;
     ensure(stranger.0 != 0 && stranger.1.ends_with("\n000"), &format!("bob has {stranger:?}"))?;
     expect_page(&alice)?;

@@ -3,11 +3,9 @@
 use std::time::Instant;
 
 use libtest_mimic::Failed;
-use serde_json::json;
-use xtask::tailnet::{own_boxes, tag_of};
 
 use super::browser::Browser;
-use super::editor::{PATIENCE, page, reachable};
+use super::editor::{let_to_ssh, page, reachable};
 use super::login::text;
 use super::syncthing::{InBox, Syncthing};
 use super::world::{Outcome, Tests, World, ensure};
@@ -50,11 +48,7 @@ fn owners_alone(world: &World) -> Outcome {
         ensure(stranger.0 != 0 && stranger.1.ends_with("\n000"), &format!("bob has {stranger:?} of {url}"))
     };
     ensure(!bob.status().map_err(text)?.to_string().contains("abc"), "bob sees it")?;
-    let mut policy = own_boxes(&["alice", "bob"]);
-    let also = json!({ "action": "accept", "src": ["bob@"], "dst": [format!("{}:22", tag_of("alice"))] });
-    policy["acls"].as_array_mut().ok_or("no rules")?.push(also);
-    tailnet.set_policy(&policy).map_err(text)?;
-    bob.await_peer("abc", PATIENCE).map_err(text)?;
+    let_to_ssh(&tailnet, &bob)?;
     refused(URL)?;
     refused(&by_address)?;
     expect_page(URL)?;

@@ -16,7 +16,7 @@ fn outlook(days: u64, lease: Option<(u64, &str)>) -> Outlook {
         phase: Phase::Running,
         key: "1".to_owned(),
         seen: Some(seen.clone()),
-        busy: false,
+        busy: Some(false),
     };
     let mut step = book.advance(tick.clone());
     book.note(look(&seen), step, when);

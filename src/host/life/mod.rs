@@ -7,6 +7,7 @@ mod work;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
@@ -15,7 +16,7 @@ use tracing::debug;
 use super::{Account, Entry, HostError, files, now, registry};
 use crate::plan::TrashedBy;
 use crate::policy::life::book::{Book, Look, Record, Tick};
-use crate::policy::life::{Decision, Facts, Phase, Terms, Work, decide};
+use crate::policy::life::{Decision, Facts, Phase, Terms, Work, decide, in_days};
 use crate::settings::OwnerSettings;
 use crate::spec::BoxName;
 
@@ -31,7 +32,7 @@ pub struct Open {
     pub book: Book,
     /// What was kept could not be read, and everything is counted anew.
     pub anew: Option<String>,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
     _lock: File,
 }
 
@@ -63,20 +64,34 @@ fn parse(account: &Account) -> Result<Book, String> {
 impl Open {
     /// Waits for whoever writes it.
     pub fn wait(account: &Account) -> Result<Self, HostError> {
+        let (folder, lock) = Self::lock_file(account)?;
+        lock.lock().map_err(HostError::io("locking", folder.join(LOCK)))?;
+        Ok(Self::opened(account, folder, lock))
+    }
+
+    /// `None` where somebody writes it.
+    pub fn at_once(account: &Account) -> Result<Option<Self>, HostError> {
+        let (folder, lock) = Self::lock_file(account)?;
+        Ok(lock.try_lock().is_ok().then(|| Self::opened(account, folder, lock)))
+    }
+
+    fn lock_file(account: &Account) -> Result<(PathBuf, File), HostError> {
         let folder = account.life();
         files::private_folder(&folder)?;
         let path = folder.join(LOCK);
-        let doing = || HostError::io("locking", &path);
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-        let lock = options.open(&path).map_err(doing())?;
-        lock.lock().map_err(doing())?;
+        let lock = options.open(&path).map_err(HostError::io("locking", &path))?;
+        Ok((folder, lock))
+    }
+
+    fn opened(account: &Account, folder: PathBuf, lock: File) -> Self {
         let (book, anew) = match parse(account) {
             Ok(book) => (book, None),
             Err(why) => (Book::default(), Some(why)),
         };
-        Ok(Self { book, anew, folder, _lock: lock })
+        Self { book, anew, folder, _lock: lock }
     }
 
     pub fn save(&self) -> Result<(), HostError> {
@@ -85,20 +100,52 @@ impl Open {
     }
 }
 
-/// Looks at every box, moves the clock on and notes what is seen.
-pub fn sample(account: &Account, book: &mut Book) -> Result<(), HostError> {
+/// What was seen of boxes, and when.
+#[derive(Debug)]
+pub struct Looked {
+    tick: Tick,
+    /// None of a box whose folder is damaged.
+    looks: Vec<(BoxName, Option<Look>)>,
+    /// All boxes that there are.
+    is_all: bool,
+}
+
+/// Looks at every box. What is slow about that is done here, before anybody waits for the book.
+pub fn look_at_all(account: &Account, book: &Book) -> Result<Looked, HostError> {
     let entries = all(account)?;
-    let step = book.advance(tick());
-    let when = now();
-    for entry in &entries {
-        if let Some(look) = look(account, entry, book) {
-            debug!("life: {look:?}");
-            book.note(look, step, when);
+    Ok(Looked { is_all: true, ..look_at(account, &entries.iter().collect::<Vec<_>>(), book) })
+}
+
+/// Looks at these.
+pub fn look_at(account: &Account, entries: &[&Entry], book: &Book) -> Looked {
+    let looks = entries.iter().map(|entry| (entry.name.clone(), look(account, entry, book))).collect();
+    Looked { tick: tick(), looks, is_all: false }
+}
+
+impl Looked {
+    /// Moves the clock on, and notes what was seen.
+    pub fn note(self, book: &mut Book) {
+        let step = book.advance(self.tick);
+        let when = now();
+        if self.is_all {
+            let names: Vec<&BoxName> = self.looks.iter().map(|(name, _)| name).collect();
+            book.keep_only(&names);
+        }
+        for (name, look) in self.looks {
+            debug!("life: {name}: {look:?}");
+            match look {
+                Some(look) => book.note(look, step, when),
+                None => book.is_damaged(&name),
+            }
         }
     }
-    let names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
-    book.keep_only(&names);
-    Ok(())
+}
+
+/// As it is at this moment, noted nowhere.
+pub fn at_this_moment(account: &Account) -> Result<Book, HostError> {
+    let mut book = read(account);
+    look_at_all(account, &book)?.note(&mut book);
+    Ok(book)
 }
 
 /// Boxes, and what is in the trash.
@@ -124,22 +171,27 @@ fn in_trash(entry: &Entry) -> Option<(Phase, String)> {
 /// The phase of a box and what is seen of it; none of one whose folder is damaged.
 pub fn look(account: &Account, entry: &Entry, book: &Book) -> Option<Look> {
     let made = entry.spec.as_ref().ok()?.created_at;
-    let (name, busy) = (entry.name.clone(), false);
+    let (name, busy) = (entry.name.clone(), Some(false));
     if entry.pending.is_some() {
         return Some(Look { name, made, phase: Phase::Other, key: String::new(), seen: None, busy });
     }
     if let Some((phase, key)) = in_trash(entry) {
         return Some(Look { name, made, phase, key, seen: None, busy });
     }
+    let carried = book.record(&entry.name).and_then(Record::carried);
+    let running = probe::look(account.uid, &entry.name, carried);
+    if entry.stopped.is_some() && running.is_some() {
+        // A stop that was cut short, or that the box did not follow: it may be at work.
+        return Some(Look { name, made, phase: Phase::Other, key: String::new(), seen: None, busy });
+    }
     if let Some(mark) = &entry.stopped {
         let key = mark.at.unwrap_or_default().to_string();
         return Some(Look { name, made, phase: Phase::Stopped, key, seen: None, busy });
     }
-    let (phase, key, seen, busy) =
-        match probe::look(account.uid, &entry.name, book.record(&entry.name).and_then(Record::carried)) {
-            Some((key, seen)) => (Phase::Running, key, Some(seen), busy::says(account, &entry.name)),
-            None => (Phase::Other, String::new(), None, false),
-        };
+    let (phase, key, seen, busy) = match running {
+        Some((key, seen)) => (Phase::Running, key, Some(seen), busy::says(account, &entry.name)),
+        None => (Phase::Other, String::new(), None, busy),
+    };
     Some(Look { name, made, phase, key, seen, busy })
 }
 
@@ -172,16 +224,20 @@ pub fn known(account: &Account, entries: &[Entry]) -> Result<Vec<Outlook>, super
 
 /// From what is kept; nothing is looked at.
 pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bool) -> Outlook {
-    let record = book.record(&entry.name).cloned();
+    let spec = entry.spec.as_ref().ok();
+    let record = book.record(&entry.name).filter(|record| spec.is_some_and(|s| record.is_of(s.created_at))).cloned();
     let kept = record.as_ref().map_or(Phase::Other, Record::phase);
     let phase = match (&entry.pending, in_trash(entry), &entry.stopped) {
         (Some(_), ..) => Phase::Other,
         (None, Some((phase, _)), _) => phase,
         (None, None, Some(_)) => Phase::Stopped,
-        (None, None, None) => kept,
+        (None, None, None) => Some(kept).filter(|kept| *kept == Phase::Running).unwrap_or(Phase::Other),
     };
-    let spec = entry.spec.as_ref().ok();
-    let terms = Terms::of(owner, spec.and_then(|s| s.idle_stop_days), spec.and_then(|s| s.stopped_destroy_days));
+    let mut terms = Terms::of(owner, spec.and_then(|s| s.idle_stop_days), spec.and_then(|s| s.stopped_destroy_days));
+    // What its owner was told when they destroyed it is not made shorter.
+    if let (Some(mark), Some(_)) = (&entry.trashed, terms.empty) {
+        terms.empty = mark.term(owner.trash_days).and_then(in_days);
+    }
     let clock = book.clock(&tick());
     let unknown = Facts { phase, spent: None, lease: 0, warned: None, work: Work::Unknown, trash_full };
     let facts = record.as_ref().map_or(unknown, |record| record.facts(phase, clock, trash_full));

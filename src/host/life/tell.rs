@@ -3,17 +3,14 @@
 use tracing::debug;
 
 use super::Outlook;
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::policy::life::Phase;
 
 /// Best effort: what could not be told here is told at the next login on the host and in `list`.
-pub fn tell(host: &Host, outlook: &Outlook, text: &str) -> Vec<String> {
-    let mut troubles = Vec::new();
-    if outlook.phase == Phase::Running
-        && let Err(why) = host.podman.hand_in_notice(&outlook.name, text)
-    {
-        troubles.push(why.to_string());
-    }
+pub fn tell(host: &Host, outlook: &Outlook, text: &str) -> Result<(), HostError> {
     debug!("warned: {text}");
-    troubles
+    match outlook.phase {
+        Phase::Running => host.podman.hand_in_notice(&outlook.name, text),
+        _ => Ok(()),
+    }
 }

@@ -1,44 +1,68 @@
 //! A box's home looked through for git work that is nowhere else.
 //!
 //! Git runs what a repository's own settings say, so it does so where that harms nobody: in a container that goes at
-//! once, with the home read-only, no network, and none of the capabilities but to read.
+//! once, with the home read-only, no network, none of the capabilities but to read; and in a unit of its own, which
+//! bounds what it takes and ends it in time, whatever becomes of devbox-ctl.
 
 use std::time::Duration;
 
+use crate::host::podman::VolumeState;
 use crate::host::{Entry, Host, HostError, now};
+use crate::policy::life::Work;
 use crate::policy::life::book::Found;
 use crate::policy::life::work::{SCRIPT, found};
 use crate::quadlet::names;
 use crate::spec::ImageRef;
 
-/// A home of many repositories takes its time; a box that wants it to take for ever is not waited for.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// A little longer than the unit may run: a home of many repositories takes its time.
+const PATIENCE: Duration = Duration::from_secs(310);
+const UNIT: [&str; 8] = [
+    "--quiet",
+    "--collect",
+    "--pipe",
+    "--wait",
+    "--property=RuntimeMaxSec=300",
+    "--property=MemoryMax=512M",
+    "--property=CPUQuota=100%",
+    "--property=TasksMax=256",
+];
 
 /// What there is; not known where nobody could look. The box's own image is used, as it is there: it has git or not.
 pub fn look_through(host: &Host, entry: &Entry) -> Result<Found, HostError> {
+    let volume = names::home_volume(&entry.name);
+    match host.podman.volume(&entry.name, &volume)? {
+        VolumeState::Ours(_) => {}
+        // A box that never ran has none; podman would make it.
+        VolumeState::Absent => return Ok(Found { work: Work::None, text: String::new(), when: Some(now()) }),
+        VolumeState::Foreign => return Ok(Found::default()),
+    }
     let image = entry.spec.as_ref().map_or_else(|_| ImageRef::default(), |spec| spec.image.clone()).to_string();
-    let home = format!("--volume={}:/home/dev:ro", names::home_volume(&entry.name));
-    let label = format!("--label=io.devbox.look={}", entry.name);
-    let arguments = [
+    let (unit, name) = (format!("--unit={}", names::look_unit(&entry.name)), names::looker(&entry.name));
+    let (name, home) = (format!("--name={name}"), format!("--volume={volume}:/home/dev:ro,nocopy"));
+    let container = [
+        "podman",
         "run",
         "--rm",
+        "--replace",
+        &name,
         "--interactive",
         "--pull=never",
+        "--cgroups=disabled",
         "--network=none",
         "--read-only",
+        "--read-only-tmpfs=false",
+        "--tmpfs=/tmp:size=64m",
         "--cap-drop=all",
         "--cap-add=DAC_READ_SEARCH",
         "--security-opt=no-new-privileges",
         "--log-driver=none",
-        // Should devbox-ctl not be there any more to end it.
-        "--timeout=330",
         "--user=root",
         "--entrypoint=/bin/bash",
-        &label,
         &home,
         &image,
         "-s",
     ];
-    let output = host.podman.run_with(&arguments, SCRIPT.as_bytes(), PATIENCE)?;
+    let arguments = [&["--user", &unit][..], &UNIT[..], &["--"], &container[..]].concat();
+    let output = host.podman.run_with("systemd-run", &arguments, SCRIPT.as_bytes(), PATIENCE)?;
     Ok(Found { when: Some(now()), ..found(&output) })
 }

@@ -34,6 +34,21 @@ pub struct Seen {
     pub claimed: Option<i64>,
 }
 
+impl Seen {
+    /// With what was seen before, where now nothing could be.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            cpu: self.cpu.or(before.cpu),
+            io: self.io.or(before.io),
+            net: self.net.or(before.net),
+            connections: self.connections,
+            terminals: self.terminals.or(before.terminals),
+            claimed: self.claimed.or(before.claimed),
+        }
+    }
+}
+
 /// What shows that a box is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -109,8 +109,8 @@ pub struct Look {
     pub phase: Phase,
     pub key: String,
     pub seen: Option<Seen>,
-    /// What its owner's `busy` command said.
-    pub busy: bool,
+    /// What its owner's `busy` command said; none where it did not say.
+    pub busy: Option<bool>,
 }
 
 impl Book {
@@ -161,8 +161,15 @@ impl Book {
     }
 
     /// Forgets boxes that are not there any more.
-    pub fn keep_only(&mut self, names: &[BoxName]) {
-        self.boxes.retain(|name, _| names.contains(name));
+    pub fn keep_only(&mut self, names: &[&BoxName]) {
+        self.boxes.retain(|name, _| names.contains(&name));
+    }
+
+    /// Nothing can be said of a box whose folder is damaged.
+    pub fn is_damaged(&mut self, name: &BoxName) {
+        if let Some(record) = self.boxes.get_mut(name) {
+            record.is_other();
+        }
     }
 
     pub fn record(&self, name: &BoxName) -> Option<&Record> {
@@ -201,12 +208,12 @@ impl Record {
 
     fn note(&mut self, look: Look, step: Step, clock: u64, when: Timestamp) {
         if look.phase == Phase::Other {
-            return;
+            return self.is_other();
         }
         if (look.phase, &look.key) != (self.phase, &self.key) {
             let started = look.phase == Phase::Running;
             (self.phase, self.key, self.seen) = (look.phase, look.key, look.seen);
-            (self.spent, self.warned, self.unseen) = (0, None, false);
+            (self.spent, self.warned, self.shown, self.unseen) = (0, None, None, false);
             if started {
                 self.use_of(Kind::Started, String::new(), clock, when);
             } else {
@@ -216,11 +223,15 @@ impl Record {
         }
         let shown = match (&self.seen, &look.seen) {
             _ if look.phase != Phase::Running => Shown::Unused,
-            (Some(before), Some(now)) => compare(before, now, step.elapsed.max(SHORTEST_STEP)),
+            (Some(before), Some(now)) => match compare(before, now, step.elapsed.max(SHORTEST_STEP)) {
+                // Of so long a time, an hour's work is little: nobody can say that it was left alone.
+                Shown::Unused if step.elapsed > LONGEST_STEP => Shown::Unknown,
+                shown => shown,
+            },
             _ => Shown::Unknown,
         };
         let mut used = if let Shown::Used(used) = &shown { used.clone() } else { Vec::new() };
-        if look.busy {
+        if look.busy == Some(true) {
             used.push((Kind::Busy, String::new()));
         }
         if let Some(lease) = self.lease.take_if(|lease| lease.until <= clock) {
@@ -229,13 +240,17 @@ impl Record {
         } else if let Some(lease) = &self.lease {
             used.push((Kind::Lease, lease.reason.clone()));
         }
-        self.unseen = shown == Shown::Unknown && used.is_empty();
+        let is_unknown = shown == Shown::Unknown || look.busy.is_none();
+        self.unseen = is_unknown && used.is_empty();
         // The next look sees all of it.
         if step.is_short() && used.is_empty() {
             return;
         }
-        // A look that failed is not compared with: the next one sees all that happened since the last good one.
-        self.seen = look.seen.or_else(|| self.seen.take());
+        // What could not be read now is compared from the last time that it could.
+        self.seen = match (look.seen, self.seen.take()) {
+            (Some(now), Some(before)) => Some(now.or(before)),
+            (now, before) => now.or(before),
+        };
         if used.is_empty() {
             let counted = if self.unseen { 0 } else { step.counted };
             self.spent = self.spent.saturating_add(counted);
@@ -244,7 +259,7 @@ impl Record {
             }
             return;
         }
-        (self.spent, self.warned) = (0, None);
+        (self.spent, self.warned, self.shown) = (0, None, None);
         for (kind, detail) in used {
             self.use_of(kind, detail, clock, when);
         }
@@ -253,6 +268,23 @@ impl Record {
     fn use_of(&mut self, kind: Kind, detail: String, at: u64, when: Timestamp) {
         self.evidence.retain(|e| e.kind != kind);
         self.evidence.insert(0, Evidence { kind, at, when, detail });
+    }
+
+    /// Neither running nor stopped: when it is either again, that begins anew.
+    fn is_other(&mut self) {
+        self.phase = Phase::Other;
+        self.begin_anew();
+    }
+
+    /// What was counted is over: something was done to the box.
+    pub fn begin_anew(&mut self) {
+        (self.spent, self.warned, self.shown) = (0, None, None);
+        self.key.clear();
+    }
+
+    /// Whether it is of the box that was made then.
+    pub fn is_of(&self, made: Timestamp) -> bool {
+        self.made == made
     }
 
     /// The newest of each kind, newest first.

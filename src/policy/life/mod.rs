@@ -32,7 +32,7 @@ impl Terms {
     /// `idle_days` and `stopped_days` are the box's own wish. It may always be sooner; longer only where an administrator
     /// lets it.
     pub fn of(owner: &OwnerSettings, idle_days: Option<u32>, stopped_days: Option<u32>) -> Self {
-        let days = |days: u32| (days > 0).then(|| u64::from(days) * DAY);
+        let days = in_days;
         let mut warn: Vec<u64> = owner.warn_days.iter().filter_map(|d| days(*d)).collect();
         warn.sort_unstable_by(|a, b| b.cmp(a));
         warn.dedup();
@@ -44,6 +44,23 @@ impl Terms {
             warn,
         }
     }
+}
+
+impl Terms {
+    /// How long before the end of a term its owner is told. A box that was just used is not warned of: where all are as
+    /// long as the term, it is told half-way.
+    pub fn stages(&self, term: u64) -> Vec<u64> {
+        let mut stages: Vec<u64> = self.warn.iter().copied().filter(|stage| *stage < term).collect();
+        if stages.is_empty() && !self.warn.is_empty() {
+            stages.push(term / 2);
+        }
+        stages
+    }
+}
+
+/// Zero is never.
+pub fn in_days(days: u32) -> Option<u64> {
+    (days > 0).then(|| u64::from(days) * DAY)
 }
 
 /// Zero is never, and so the longest of all.
@@ -155,7 +172,7 @@ pub fn decide(facts: Facts, terms: &Terms) -> Decision {
     let (Some(term), Some(spent)) = (term, facts.spent) else { return nothing };
     let mut left = term.saturating_sub(spent).max(facts.lease);
     // Who destroyed it knows.
-    let warn: &[u64] = if act == Act::Empty { &[] } else { &terms.warn };
+    let warn = if act == Act::Empty { Vec::new() } else { terms.stages(term) };
     let warned = facts.warned.filter(|w| w.act == act);
     // However the terms were changed meanwhile: never without a warning that was there long enough.
     if let Some(shortest) = warn.last() {

@@ -44,6 +44,16 @@ fn a_box_that_nobody_uses() {
 }
 
 #[test]
+fn a_short_term_is_not_warned_of_at_once() {
+    let terms = terms("[defaults]\nidle_stop_days = 2\n");
+    let after = |hours: u64| decide(Facts { spent: Some(hours * 3600), ..facts(Phase::Running, 0) }, &terms).now;
+    assert_eq!((after(0), after(25)), (Now::Nothing, Now::Warn { stage: DAY }));
+    let terms = Terms { stop: Some(DAY), ..terms };
+    assert_eq!(terms.stages(DAY), [DAY / 2]);
+    assert_eq!(decide(facts(Phase::Running, 0), &terms).now, Now::Nothing);
+}
+
+#[test]
 fn a_lease_is_kept() {
     let terms = terms("");
     let leased = Facts { lease: 8 * 3600, ..warned(facts(Phase::Running, 30), Act::Stop, 1, 9) };
@@ -138,7 +148,7 @@ proptest! {
             prop_assert_eq!(facts.lease, 0);
             prop_assert!(act != Act::Reclaim || facts.work == Work::None);
             prop_assert!(act != Act::Trash || !facts.trash_full);
-            if act != Act::Empty && let Some(shortest) = terms.warn.last() {
+            if act != Act::Empty && let Some(shortest) = terms.stages(term.unwrap()).last() {
                 let warned = facts.warned.unwrap();
                 prop_assert!(warned.act == act && warned.since >= *shortest);
             }
@@ -202,7 +212,7 @@ impl Life {
             phase: Phase::Running,
             key: "0".to_owned(),
             seen: Some(seen),
-            busy: false,
+            busy: Some(false),
         };
         let tick = Tick { boot: "0".to_owned(), seconds: 0 };
         let (book, terms, history) = (Book::default(), terms(text), Vec::new());

@@ -7,7 +7,7 @@ use super::book::Found;
 pub const SCRIPT: &str = include_str!("work.sh");
 
 /// Repositories that are named; of more there is the number.
-const NAMED: usize = 3;
+const NAMED: usize = 5;
 /// Longer is no path that helps.
 const LONGEST_PATH: usize = 80;
 
@@ -76,8 +76,8 @@ mod tests {
         assert_eq!(of("0 0 0 src/api\0done\0"), (Work::None, String::new()));
         let some = of("3 1 0 src/api\0- - - old\0done\0");
         assert_eq!(some, (Work::Some, "src/api: 3 changed files, 1 commit; old cannot be read by git".to_owned()));
-        let many = "1 0 0 a\x1b[2J\0".repeat(5) + "done\0";
-        assert_eq!(of(&many).1, "a[2J: 1 changed file; a[2J: 1 changed file; a[2J: 1 changed file; and 2 more");
+        let many = "1 0 0 a\x1b[2J\0".repeat(7) + "done\0";
+        assert_eq!(of(&many).1, "a[2J: 1 changed file; ".repeat(5) + "and 2 more");
     }
 
     #[test]
