@@ -16,8 +16,10 @@ pub enum BackupError {
     Unsafe(String),
     #[error("it unpacks to more than {most} bytes")]
     TooLarge { most: u64 },
-    #[error("reading it failed")]
-    Read(#[source] io::Error),
+    #[error("it unpacks to more than {most} files")]
+    TooMany { most: u64 },
+    #[error("it cannot be read: {0}")]
+    Read(io::Error),
     #[error("writing it failed")]
     Write(#[source] io::Error),
     /// Where the bytes go to or come from gave up.

@@ -4,18 +4,20 @@
 //! takes nothing but what the writer writes, byte for byte where it can: a tar that two programs read differently is how
 //! archives escape.
 
+mod entry;
 mod error;
 mod inner;
 mod manifest;
 mod pax;
 mod read;
+mod sparse;
 mod ustar;
 mod write;
 
 pub use error::BackupError;
-pub use inner::Inner;
+pub use inner::{Inner, LeftOut};
 pub use manifest::{Checksums, Consistency, FORMAT, Manifest, Part, Priority, PriorityError, Volume, VolumeSum};
-pub use read::{Reader, Verified, verify};
+pub use read::{Most, Reader, Verified, verify};
 pub use write::Writer;
 
 /// Bytes of a volume in each entry but its last: a tar entry says its size before its bytes, and a volume's stream has

@@ -9,13 +9,41 @@ pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
-    /// The name of a file with holes, whose `path` and header name are made up.
-    pub(super) sparse_name: Option<Vec<u8>>,
+    sparse: Sparse,
+}
+
+/// What GNU tar writes of a file with holes: all four, or none.
+#[derive(Debug, Default)]
+struct Sparse {
+    major: Option<u64>,
+    minor: Option<u64>,
+    name: Option<Vec<u8>>,
+    real: Option<u64>,
+}
+
+/// A file with holes, by the one form of them that is written today: its map is in front of its data.
+#[derive(Debug)]
+pub(super) struct Holes {
+    /// `path` and the header's name are made up.
+    pub(super) name: Vec<u8>,
+    pub(super) real: u64,
 }
 
 /// What GNU tar writes for what we ask it to keep. Anything else could mean something to it that is not looked at here.
-const HARMLESS: [&[u8]; 5] = [b"mtime", b"uid", b"gid", b"GNU.sparse.minor", b"GNU.sparse.realsize"];
+const HARMLESS: [&[u8]; 3] = [b"mtime", b"uid", b"gid"];
 const HARMLESS_BEGINNINGS: [&[u8]; 2] = [b"SCHILY.xattr.", b"SCHILY.acl."];
+
+impl Records {
+    pub(super) fn holes(&mut self) -> Result<Option<Holes>, BackupError> {
+        match std::mem::take(&mut self.sparse) {
+            Sparse { major: None, minor: None, name: None, real: None } => Ok(None),
+            Sparse { major: Some(1), minor: Some(0), name: Some(name), real: Some(real) } => {
+                Ok(Some(Holes { name, real }))
+            }
+            _ => Err(BackupError::Unsafe("a file with holes of another form".to_owned())),
+        }
+    }
+}
 
 /// Reads `LENGTH KEY=VALUE\n`, again and again.
 pub(super) fn parse(mut text: &[u8]) -> Result<Records, BackupError> {
@@ -30,10 +58,11 @@ pub(super) fn parse(mut text: &[u8]) -> Result<Records, BackupError> {
         let twice = match key {
             b"path" => records.path.replace(whole(key, value)?).is_some(),
             b"linkpath" => records.link.replace(whole(key, value)?).is_some(),
-            b"GNU.sparse.name" => records.sparse_name.replace(whole(key, value)?).is_some(),
             b"size" => records.size.replace(number(value)?).is_some(),
-            // The one that is written today: its map is in the data.
-            b"GNU.sparse.major" if value == b"1" => false,
+            b"GNU.sparse.major" => records.sparse.major.replace(number(value)?).is_some(),
+            b"GNU.sparse.minor" => records.sparse.minor.replace(number(value)?).is_some(),
+            b"GNU.sparse.name" => records.sparse.name.replace(whole(key, value)?).is_some(),
+            b"GNU.sparse.realsize" => records.sparse.real.replace(number(value)?).is_some(),
             key if HARMLESS.contains(&key) || HARMLESS_BEGINNINGS.iter().any(|b| key.starts_with(b)) => false,
             key => return Err(BackupError::Unsafe(format!("an extended record {}", shown(key)))),
         };

@@ -20,9 +20,21 @@ pub struct Reader<R: BufRead> {
     /// The next entry's name and size; `None` at the end.
     next: Option<(String, u64)>,
     sums: Checksums,
-    /// What may still come out of it.
-    left: u64,
-    most: u64,
+    most: Most,
+    /// What came out of the volumes that were read.
+    came: Most,
+}
+
+/// What an archive may unpack to, on disk: many small files take more there than they are long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    pub bytes: u64,
+    pub files: u64,
+}
+
+impl Most {
+    pub const ANY: Self = Self { bytes: u64::MAX, files: u64::MAX };
+    const NOTHING: Self = Self { bytes: 0, files: 0 };
 }
 
 /// An archive that was read to its end, and holds what it says.
@@ -41,7 +53,7 @@ impl<R: BufRead> std::fmt::Debug for Reader<R> {
 /// Reads all of it and keeps nothing; `passed` hears the bytes and files so far.
 pub fn verify(
     from: impl BufRead,
-    most: u64,
+    most: Most,
     mut passed: impl FnMut(u64, u64) -> io::Result<()>,
 ) -> Result<Verified, BackupError> {
     let mut reader = Reader::open(from, most)?;
@@ -59,8 +71,8 @@ pub fn verify(
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Reads the manifest. No more than `most` bytes of volumes will come out of it.
-    pub fn open(from: R, most: u64) -> Result<Self, BackupError> {
+    /// Reads the manifest. No more than `most` will come out of it.
+    pub fn open(from: R, most: Most) -> Result<Self, BackupError> {
         let mut from = Decoder::with_buffer(from).map_err(BackupError::reading)?.single_frame();
         from.window_log_max(MOST_WINDOW).map_err(BackupError::reading)?;
         let mut block = [0; BLOCK];
@@ -82,7 +94,8 @@ impl<R: BufRead> Reader<R> {
         if u64::try_from(manifest.made_at.as_second()).ok() != Some(mtime) {
             return Err(BackupError::damaged("its manifest and its headers disagree"));
         }
-        let mut reader = Self { from, manifest, mtime, next: None, sums: Checksums::default(), left: most, most };
+        let mut reader =
+            Self { from, manifest, mtime, next: None, sums: Checksums::default(), most, came: Most::NOTHING };
         reader.next = reader.header()?;
         Ok(reader)
     }
@@ -99,7 +112,7 @@ impl<R: BufRead> Reader<R> {
         to: &mut impl Write,
         mut passed: impl FnMut(u64, u64) -> io::Result<()>,
     ) -> Result<VolumeSum, BackupError> {
-        let (mut hash, mut inner) = (Sha256::new(), Inner::default());
+        let (mut hash, mut inner) = (Sha256::new(), Inner::unpacking(part));
         let (mut bytes, mut chunks) = (0, 0);
         let mut buffer = vec![0; 128 << 10];
         let mut is_last = false;
@@ -107,21 +120,19 @@ impl<R: BufRead> Reader<R> {
             if is_last || size == 0 || size > CHUNK as u64 {
                 return Err(BackupError::damaged(format!("a chunk of {} is of a wrong size", part.word())));
             }
-            if size > self.left {
-                return Err(BackupError::TooLarge { most: self.most });
-            }
-            self.left -= size;
+            self.check(bytes + size, 0)?;
             is_last = size < CHUNK as u64;
             let mut left = size;
             while left > 0 {
                 let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let some = &mut buffer[..length];
                 self.from.read_exact(some).map_err(BackupError::reading)?;
-                inner.feed(some)?;
+                inner.feed(some, &mut |_| {})?;
                 hash.update(&*some);
-                to.write_all(some).map_err(BackupError::Stopped)?;
                 left -= length as u64;
                 bytes += length as u64;
+                self.check(inner.on_disk(), inner.entries())?;
+                to.write_all(some).map_err(BackupError::Stopped)?;
                 passed(bytes, inner.entries()).map_err(BackupError::Stopped)?;
             }
             self.skip_padding(size)?;
@@ -129,9 +140,21 @@ impl<R: BufRead> Reader<R> {
             self.next = self.header()?;
         }
         inner.end()?;
+        self.came.bytes = self.came.bytes.saturating_add(bytes.max(inner.on_disk()));
+        self.came.files += inner.entries();
         let sum = VolumeSum { part, bytes, chunks, sha256: hex(&hash.finalize()) };
         self.sums.volumes.push(sum.clone());
         Ok(sum)
+    }
+
+    fn check(&self, bytes: u64, files: u64) -> Result<(), BackupError> {
+        if self.came.bytes.saturating_add(bytes) > self.most.bytes {
+            return Err(BackupError::TooLarge { most: self.most.bytes });
+        }
+        if self.came.files.saturating_add(files) > self.most.files {
+            return Err(BackupError::TooMany { most: self.most.files });
+        }
+        Ok(())
     }
 
     /// What is left must be the checksums, and then the archive's end and the file's.

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::ustar::{BLOCK, padding, plain_file};
 use super::*;
 
+mod volumes;
+
 fn manifest(parts: &[Part]) -> Manifest {
     let spec = "format = 1\nname = \"abc\"\nimage = \"localhost/devbox:latest\"\ncpu = 1.5\nmemory = \"1G\"\ncreated_at = \"2026-01-02T03:04:05Z\"\ndev = \"owner\"\nenv = [\"A=b\"]\n";
     Manifest {
@@ -66,9 +68,9 @@ fn archive(volumes: &[(Part, &[u8])]) -> Result<Vec<u8>, BackupError> {
 }
 
 /// An archive that is in order outside, whatever is in its volume: what our own writer would refuse to write.
-fn forged(home: &[u8]) -> Vec<u8> {
+fn forged(part: Part, volume: &[u8]) -> Vec<u8> {
     use sha2::{Digest, Sha256};
-    let manifest = manifest(&[Part::Home]);
+    let manifest = manifest(&[part]);
     let mtime = u64::try_from(manifest.made_at.as_second()).unwrap();
     let mut tar = Vec::new();
     let mut entry = |name: &str, bytes: &[u8]| {
@@ -76,20 +78,19 @@ fn forged(home: &[u8]) -> Vec<u8> {
         tar.extend([&plain_file(name, size, mtime)[..], bytes, &vec![0; padding(size)]].concat());
     };
     entry(MANIFEST, toml::to_string(&manifest).unwrap().as_bytes());
-    let chunks: Vec<&[u8]> = home.chunks(CHUNK).collect();
+    let chunks: Vec<&[u8]> = volume.chunks(CHUNK).collect();
     for (number, chunk) in (0..).zip(&chunks) {
-        entry(&Part::Home.entry(number), chunk);
+        entry(&part.entry(number), chunk);
     }
-    let sha256 = super::write::hex(&Sha256::digest(home));
-    let sum =
-        VolumeSum { part: Part::Home, bytes: home.len() as u64, chunks: u32::try_from(chunks.len()).unwrap(), sha256 };
+    let sha256 = super::write::hex(&Sha256::digest(volume));
+    let sum = VolumeSum { part, bytes: volume.len() as u64, chunks: u32::try_from(chunks.len()).unwrap(), sha256 };
     entry(CHECKSUMS, toml::to_string(&Checksums { volumes: vec![sum] }).unwrap().as_bytes());
     tar.extend([0; 2 * BLOCK]);
     deflated(&tar)
 }
 
 fn read(archive: &[u8]) -> Result<Verified, BackupError> {
-    verify(archive, u64::MAX, |_, _| Ok(()))
+    verify(archive, Most::ANY, |_, _| Ok(()))
 }
 
 /// The archive without its compression, and back.
@@ -117,7 +118,7 @@ fn what_was_written_is_read() {
     let verified = read(&archive).unwrap();
     assert_eq!(verified.manifest, manifest(&[Part::Home, Part::State]));
     assert_eq!(verified.sums.bytes(), (home.len() + state.len()) as u64);
-    let mut reader = Reader::open(&archive[..], u64::MAX).unwrap();
+    let mut reader = Reader::open(&archive[..], Most::ANY).unwrap();
     for (part, bytes) in [(Part::Home, home), (Part::State, state)] {
         let mut to = Vec::new();
         let sum = reader.volume(part, &mut to, |_, _| Ok(())).unwrap();
@@ -225,97 +226,18 @@ fn what_unpacks_to_more_is_refused_before_it_is_read() {
     let archive = archive(&[(Part::Home, &bomb)]).unwrap();
     assert!(archive.len() < 10_000);
     let mut seen = 0;
-    let refused = verify(&archive[..], CHUNK as u64 + 1, |bytes, _| {
+    let refused = verify(&archive[..], Most { bytes: CHUNK as u64 + 1, ..Most::ANY }, |bytes, _| {
         seen = bytes;
         Ok(())
     });
     assert!(matches!(refused, Err(BackupError::TooLarge { .. })));
-    assert_eq!(seen, CHUNK as u64);
-}
-
-/// Archives whose outside is in order and whose volumes are not.
-#[test]
-fn hostile_volumes_are_refused() {
-    let link = header(b'2', "./l", "/etc", 0);
-    let long = |records: &[(&str, &[u8])], kind| [pax(records), header(kind, "./x", "", 0)].concat();
-    let device = header(b'3', "./null", "", 0);
-    let mut foreign = header(b'0', "./a", "", 0);
-    foreign[257..265].copy_from_slice(b"ustar  \0");
-    resummed(foreign.as_mut_slice().try_into().unwrap());
-    let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
-        ("leads out", vec![file("/etc/passwd", b"x")]),
-        ("leads out", vec![file("../x", b"x")]),
-        ("leads out", vec![file("./a/../../x", b"x")]),
-        ("leads out", vec![long(&[("path", b"/etc/x")], b'0')]),
-        ("leads out", vec![long(&[("path", b"./ok"), ("GNU.sparse.name", b"../x")], b'0')]),
-        ("leads out", vec![header(b'1', "./h", "/etc/passwd", 0)]),
-        ("leads out", vec![header(b'1', "./h", "../x", 0)]),
-        ("leads out", vec![long(&[("linkpath", b"../x")], b'1')]),
-        ("below a symbolic link", vec![link.clone(), file("./l/passwd", b"x")]),
-        ("below a symbolic link", vec![link.clone(), file("l//./passwd", b"x")]),
-        ("through a symbolic link", vec![link.clone(), header(b'1', "./h", "./l/passwd", 0)]),
-        ("below a symbolic link", vec![link.clone(), header(b'1', "./h", "./l", 0), file("./h/passwd", b"x")]),
-        ("place of a symbolic link", vec![link.clone(), file("./l", b"x")]),
-        ("place of a symbolic link", vec![link.clone(), header(b'5', "./l/", "", 0)]),
-        ("a device", vec![device]),
-        ("a device", vec![header(b'4', "./sda", "", 0)]),
-        ("of a kind", vec![header(b'S', "./old-sparse", "", 0)]),
-        ("of a kind", vec![header(b'L', "././@LongLink", "", 0)]),
-        ("of a kind", vec![header(b'g', "./global", "", 0)]),
-        ("a size", vec![header(b'5', "./d", "", 512)]),
-        ("two values", vec![long(&[("path", b"./a"), ("path", b"./b")], b'0')]),
-        ("no name", vec![long(&[("path", b"./a\0/../b")], b'0')]),
-        ("GNU.sparse.map", vec![long(&[("GNU.sparse.map", b"0,1")], b'0')]),
-        ("of an odd", vec![pax(&[("path", b"./a")]), pax(&[("path", b"./b")])]),
-        ("not POSIX's", vec![foreign]),
-        ("after a volume's end", vec![vec![0; BLOCK], file("./late", b"x")]),
-        ("of nothing", vec![pax(&[("path", b"./a")])]),
-    ];
-    for (says, entries) in cases {
-        let bytes = tar(&entries);
-        let error = archive(&[(Part::Home, &bytes)]).unwrap_err().to_string();
-        assert!(error.contains(says), "{error} has no {says:?}");
-        let error = read(&forged(&bytes)).unwrap_err().to_string();
-        assert!(error.contains(says), "read: {error} has no {says:?}");
-        let mut inner = Inner::default();
-        assert!(bytes.chunks(100).any(|some| inner.feed(some).is_err()), "{says}");
-    }
-    let cut = file("./a", &[1; 600]);
-    let error = archive(&[(Part::Home, &cut[..cut.len() - 100])]).unwrap_err().to_string();
-    assert!(error.contains("ends too early"), "{error}");
+    assert_eq!(seen, 0);
 }
 
 #[test]
 fn forged_is_what_the_writer_writes() {
     let (home, _) = small();
-    assert_eq!(inflated(&forged(&home)), inflated(&archive(&[(Part::Home, &home)]).unwrap()));
-}
-
-#[test]
-fn what_tar_writes_is_taken() {
-    let entries = [
-        header(b'5', "./", "", 0),
-        [pax(&[("mtime", b"1.5"), ("path", b"./a\nb \xff"), ("SCHILY.xattr.user.x", b"a=b\n")]), file("./a", b"x")]
-            .concat(),
-        [
-            pax(&[
-                ("GNU.sparse.major", b"1"),
-                ("GNU.sparse.minor", b"0"),
-                ("GNU.sparse.name", b"./holes"),
-                ("GNU.sparse.realsize", b"1073741824"),
-            ]),
-            file("./GNUSparseFile.0/holes", &[b'0'; 512]),
-        ]
-        .concat(),
-        header(b'1', "./second", "./a", 0),
-        header(b'2', "./l", "../../..", 0),
-        header(b'1', "./l2", "./l", 0),
-        header(b'6', "./fifo", "", 0),
-    ];
-    let mut inner = Inner::default();
-    inner.feed(&tar(&entries)).unwrap();
-    inner.end().unwrap();
-    assert_eq!(inner.entries(), 7);
+    assert_eq!(inflated(&forged(Part::Home, &home)), inflated(&archive(&[(Part::Home, &home)]).unwrap()));
 }
 
 /// Volumes in another order, twice, missing, or with chunks out of order.
@@ -358,7 +280,7 @@ proptest! {
     fn any_files_survive(files in prop::collection::vec(("[a-z]{1,8}(/[a-z]{1,8}){0,3}", prop::collection::vec(any::<u8>(), 0..2000)), 0..8)) {
         let home = tar(&files.iter().map(|(name, bytes)| file(&format!("./{name}"), bytes)).collect::<Vec<_>>());
         let archive = archive(&[(Part::Home, &home)]).unwrap();
-        let mut reader = Reader::open(&archive[..], home.len() as u64).unwrap();
+        let mut reader = Reader::open(&archive[..], Most::ANY).unwrap();
         let mut to = Vec::new();
         reader.volume(Part::Home, &mut to, |_, _| Ok(())).unwrap();
         prop_assert_eq!(to, home);
@@ -369,8 +291,8 @@ proptest! {
     #[test]
     fn any_bytes_are_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..3000), piece in 1_usize..700) {
         let said = |mut pieces: std::slice::Chunks<'_, u8>| {
-            let mut inner = Inner::default();
-            pieces.try_for_each(|some| inner.feed(some)).and_then(|()| inner.end()).map_err(|e| e.to_string())
+            let mut inner = Inner::unpacking(Part::Home);
+            pieces.try_for_each(|some| inner.feed(some, &mut |_| {})).and_then(|()| inner.end()).map_err(|e| e.to_string())
         };
         prop_assert_eq!(said(bytes.chunks(piece)), said(bytes.chunks(bytes.len().max(1))));
         prop_assert!(read(&bytes).is_err() && read(&deflated(&bytes)).is_err());

@@ -5,17 +5,19 @@ use std::io::{self, Read, Write};
 use sha2::{Digest, Sha256};
 use zstd::stream::write::Encoder;
 
-use super::inner::Inner;
+use super::inner::{Inner, LeftOut};
 use super::manifest::{Checksums, Manifest, Part, VolumeSum};
 use super::ustar::{self, BLOCK};
 use super::{BackupError, CHECKSUMS, CHUNK, LEVEL, MANIFEST};
+
+/// Read at once.
+const PIECE: usize = 1 << 20;
 
 /// An archive on its way to somewhere.
 pub struct Writer<W: Write> {
     out: Encoder<'static, W>,
     mtime: u64,
     sums: Checksums,
-    chunk: Vec<u8>,
 }
 
 impl<W: Write> std::fmt::Debug for Writer<W> {
@@ -29,41 +31,42 @@ impl<W: Write> Writer<W> {
         let mut out = Encoder::new(out, LEVEL).map_err(BackupError::Write)?;
         out.include_checksum(true).map_err(BackupError::Write)?;
         let mtime = u64::try_from(manifest.made_at.as_second()).unwrap_or(0);
-        let mut writer = Self { out, mtime, sums: Checksums::default(), chunk: vec![0; CHUNK] };
+        let mut writer = Self { out, mtime, sums: Checksums::default() };
         writer.text(MANIFEST, toml::to_string(manifest))?;
         Ok(writer)
     }
 
-    /// One volume, as GNU tar gives it; `passed` hears the bytes and files so far, now and then.
+    /// One volume, as GNU tar gives it; `passed` hears the bytes and files so far, now and then. Says what was left out.
     pub fn volume(
         &mut self,
         part: Part,
         from: &mut impl Read,
         mut passed: impl FnMut(u64, u64),
-    ) -> Result<(), BackupError> {
-        let (mut hash, mut inner) = (Sha256::new(), Inner::default());
+    ) -> Result<LeftOut, BackupError> {
+        let (mut hash, mut inner) = (Sha256::new(), Inner::packing(part));
         let (mut bytes, mut chunks) = (0, 0);
-        let mut chunk = std::mem::take(&mut self.chunk);
+        let mut piece = vec![0; PIECE];
+        let mut kept = Vec::with_capacity(CHUNK + PIECE);
         loop {
-            let length = fill(from, &mut chunk).map_err(BackupError::Stopped)?;
-            if length == 0 {
-                break;
+            let length = fill(from, &mut piece).map_err(BackupError::Stopped)?;
+            inner.feed(&piece[..length], &mut |some| kept.extend_from_slice(some))?;
+            let is_last = length < PIECE;
+            while kept.len() >= CHUNK || (is_last && !kept.is_empty()) {
+                let some = &kept[..kept.len().min(CHUNK)];
+                hash.update(some);
+                self.entry(&part.entry(chunks), some)?;
+                chunks += 1;
+                bytes += some.len() as u64;
+                kept.drain(..some.len());
+                passed(bytes, inner.entries());
             }
-            let some = &chunk[..length];
-            inner.feed(some)?;
-            hash.update(some);
-            self.entry(&part.entry(chunks), some)?;
-            chunks += 1;
-            bytes += length as u64;
-            passed(bytes, inner.entries());
-            if length < CHUNK {
+            if is_last {
                 break;
             }
         }
-        self.chunk = chunk;
         inner.end()?;
         self.sums.volumes.push(VolumeSum { part, bytes, chunks, sha256: hex(&hash.finalize()) });
-        Ok(())
+        Ok(inner.left_out().clone())
     }
 
     /// Ends the archive. It is whole only after this.

@@ -142,6 +142,7 @@ struct View<'a> {
     consistency: Consistency,
     volumes: Vec<VolumeView<'a>>,
     skipped_sockets: Option<u64>,
+    skipped_devices: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -182,6 +183,7 @@ fn show_dry(request: &BackupRequest<'_>, to: &To, out: Output) {
             consistency: request.consistency,
             volumes: volumes(&request.volumes, None),
             skipped_sockets: None,
+            skipped_devices: None,
         });
     }
     for saved in &request.volumes {
@@ -196,6 +198,13 @@ fn show(spec: &BoxSpec, request: &BackupRequest<'_>, (file, done): (Option<PathB
     let Done { bytes, sha256, backed_up } = done;
     if backed_up.sockets > 0 {
         out.warning(&format!("{} sockets are left out: no archive can hold one", backed_up.sockets));
+    }
+    if backed_up.devices.count > 0 {
+        out.warning(&format!(
+            "{} devices are left out: no container may make one; {}",
+            backed_up.devices.count,
+            backed_up.devices.names.join(", ")
+        ));
     }
     if request.consistency == Consistency::CrashConsistent {
         out.warning(&format!(
@@ -212,6 +221,7 @@ fn show(spec: &BoxSpec, request: &BackupRequest<'_>, (file, done): (Option<PathB
             consistency: request.consistency,
             volumes: volumes(&request.volumes, Some(&backed_up.sums)),
             skipped_sockets: Some(backed_up.sockets),
+            skipped_devices: Some(backed_up.devices.count),
         });
     }
     out.remark(&format!(

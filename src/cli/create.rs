@@ -65,21 +65,29 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     // What was typed is judged before the host is looked at.
     let asked = Asked::parse(args)?;
     let session = Session::look(out)?;
-    let restore = asked.backup.as_ref().map(|backup| backup.verify(&session)).transpose()?;
-    let manifest = restore.as_ref().map(|restore| &restore.verified().manifest);
     if !args.dry_run {
         session.recover(None)?;
     }
     let settings = host::settings()?;
     let host = &session.host;
     let made = Keeper::of_new_boxes(&host.account, host.broker()?)?;
-    let spec = asked.into_spec(&settings, &host.account.user, made, manifest.map(|m| &m.spec));
+    let spec = |manifest: Option<&Manifest>| asked.spec(&settings, &host.account.user, made, manifest.map(|m| &m.spec));
+    let restore = match &asked.backup {
+        Some(backup) => {
+            let manifest = backup.peek()?;
+            decide(&session, &settings, spec(Some(&manifest)).masked(), Some(&manifest), args, When::Early)?;
+            Some(backup.verify(&session)?)
+        }
+        None => None,
+    };
+    let manifest = restore.as_ref().map(|restore| &restore.verified().manifest);
+    let spec = spec(manifest);
     if args.dry_run {
-        print_plan(&decide(&session, &settings, spec.masked(), manifest, args)?, out);
+        print_plan(&decide(&session, &settings, spec.masked(), manifest, args, When::Early)?, out);
         return Ok(());
     }
     let admission = session.host.admission(&spec.name)?;
-    let plan = decide(&session, &settings, spec.clone(), manifest, args)?;
+    let plan = decide(&session, &settings, spec.clone(), manifest, args, When::Now)?;
     if let Some(restore) = &restore {
         from_backup::say(restore, &spec, out);
     }
@@ -133,27 +141,36 @@ impl Asked {
     }
 
     /// What was not typed is as in the backup, or as the settings say.
-    fn into_spec(self, settings: &Settings, user: &str, tailnet: Tailnet, backup: Option<&BoxSpec>) -> BoxSpec {
+    fn spec(&self, settings: &Settings, user: &str, tailnet: Tailnet, backup: Option<&BoxSpec>) -> BoxSpec {
         let owner = settings.owner(user);
         BoxSpec {
             format: FORMAT,
-            name: self.name,
-            image: self.image.or_else(|| backup.map(|b| b.image.clone())).unwrap_or_default(),
+            name: self.name.clone(),
+            image: self.image.clone().or_else(|| backup.map(|b| b.image.clone())).unwrap_or_default(),
             cpu: self.cpu.or(backup.map(|b| b.cpu)).unwrap_or(owner.cpu),
             memory: self.memory.or(backup.map(|b| b.memory)).unwrap_or(owner.memory),
             created_at: host::now(),
             dev: DevIs::Subordinate,
             tailnet,
             with_syncthing: self.with_syncthing || backup.is_some_and(|b| b.with_syncthing),
-            idle_stop_days: self.idle_stop_days,
-            stopped_destroy_days: self.stopped_destroy_days,
+            idle_stop_days: self.idle_stop_days.or(backup.and_then(|b| b.idle_stop_days)),
+            stopped_destroy_days: self.stopped_destroy_days.or(backup.and_then(|b| b.stopped_destroy_days)),
             env: match backup {
-                Some(backup) => from_backup::merged(backup, self.env),
-                None => self.env,
+                Some(backup) => from_backup::merged(backup, &self.env),
+                None => self.env.clone(),
             },
-            mounts: self.mounts,
+            mounts: self.mounts.clone(),
         }
     }
+}
+
+/// When a decision is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// To be told before anything else is done.
+    Early,
+    /// To be carried out, under the account's lock.
+    Now,
 }
 
 /// Everything that can refuse does so here, before anything is written.
@@ -163,6 +180,7 @@ fn decide(
     mut spec: BoxSpec,
     backup: Option<&Manifest>,
     args: &Args,
+    when: When,
 ) -> Result<Plan, Failure> {
     let account = &session.host.account;
     let held = host::box_names(account)?;
@@ -174,7 +192,7 @@ fn decide(
     let request = Request { owner: &account.user, name: &spec.name, cpu: spec.cpu, memory: spec.memory };
     match limits::admit(request, &held, settings) {
         // The plan's first step asks the broker, which writes into the audit trail what it refuses.
-        Err(refusal) if !has_broker || args.dry_run || matches!(refusal, Refusal::Exists(_)) => {
+        Err(refusal) if !has_broker || when == When::Early || matches!(refusal, Refusal::Exists(_)) => {
             return Err(refused(session, refusal));
         }
         _ => {}

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use crate::backup::PriorityError;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::backup::{BackupError, PriorityError};
 use crate::host::{Account, Applied, HostError, SettingsProblem, trashed_entry};
 use crate::plan::Broken;
 use crate::policy::limits::Refusal;
@@ -11,70 +14,40 @@ use crate::settings::SettingsError;
 use crate::spec::{BoxName, EnvError, ImageError, MountError, NameError, SizeError};
 use crate::wire::{Refused, TRASH_ROOM, Why, in_trash};
 
-/// The contract's exit codes, by what happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What happened, with the contract's exit code; in JSON by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
 pub(super) enum Kind {
-    InvalidInput,
-    Exists,
-    OwnerLimit,
-    HostLimit,
-    NoResources,
+    InvalidInput = 1,
+    Exists = 2,
+    OwnerLimit = 3,
+    HostLimit = 4,
+    NoResources = 5,
     /// What gives tailnet keys.
-    Provider,
+    Provider = 6,
     /// Podman or systemd.
-    Backend,
-    Tailnet,
+    Backend = 7,
+    Tailnet = 8,
     /// Done, but for a device that is still on the tailnet.
-    TailnetLeft,
-    NoSuchBox,
-    NotAllowed,
-    AlreadySo,
-    TimedOut,
-    Bug,
-    Interrupted,
+    TailnetLeft = 9,
+    NoSuchBox = 10,
+    NotAllowed = 11,
+    AlreadySo = 12,
+    TimedOut = 13,
+    Bug = 70,
+    Interrupted = 130,
 }
 
 impl Kind {
     /// The process's exit status.
     pub(super) fn code(self) -> u8 {
-        match self {
-            Self::InvalidInput => 1,
-            Self::Exists => 2,
-            Self::OwnerLimit => 3,
-            Self::HostLimit => 4,
-            Self::NoResources => 5,
-            Self::Provider => 6,
-            Self::Backend => 7,
-            Self::Tailnet => 8,
-            Self::TailnetLeft => 9,
-            Self::NoSuchBox => 10,
-            Self::NotAllowed => 11,
-            Self::AlreadySo => 12,
-            Self::TimedOut => 13,
-            Self::Bug => 70,
-            Self::Interrupted => 130,
-        }
+        self as u8
     }
 
-    /// The `kind` of the JSON error.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::InvalidInput => "invalid-input",
-            Self::Exists => "exists",
-            Self::OwnerLimit => "owner-limit",
-            Self::HostLimit => "host-limit",
-            Self::NoResources => "no-resources",
-            Self::Provider => "provider",
-            Self::Backend => "backend",
-            Self::Tailnet => "tailnet",
-            Self::TailnetLeft => "tailnet-left",
-            Self::NoSuchBox => "no-such-box",
-            Self::NotAllowed => "not-allowed",
-            Self::AlreadySo => "already-so",
-            Self::TimedOut => "timed-out",
-            Self::Bug => "bug",
-            Self::Interrupted => "interrupted",
-        }
+    /// Of a process of ours by its exit status.
+    fn of_code(code: i32) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|kind| i32::from(kind.code()) == code)
     }
 }
 
@@ -94,28 +67,7 @@ impl Failure {
 
     /// What another devbox-ctl ended with, after it had said why.
     pub(super) fn of_another(code: i32) -> Self {
-        use Kind::{
-            AlreadySo, Backend, Bug, Exists, HostLimit, Interrupted, InvalidInput, NoResources, NoSuchBox, NotAllowed,
-            OwnerLimit, Provider, Tailnet, TailnetLeft, TimedOut,
-        };
-        let kinds = [
-            InvalidInput,
-            Exists,
-            OwnerLimit,
-            HostLimit,
-            NoResources,
-            Provider,
-            Backend,
-            Tailnet,
-            TailnetLeft,
-            NoSuchBox,
-            NotAllowed,
-            AlreadySo,
-            TimedOut,
-            Bug,
-            Interrupted,
-        ];
-        Self::silent(kinds.into_iter().find(|k| i32::from(k.code()) == code).unwrap_or(Backend))
+        Self::silent(Kind::of_code(code).unwrap_or(Kind::Backend))
     }
 
     /// Nothing to say beside the status: what was printed says it.
@@ -159,7 +111,7 @@ impl Failure {
     /// `{"error":{…}}`, as the contract has it; `facts` where there are any.
     pub(super) fn json(&self) -> serde_json::Value {
         let mut error = serde_json::json!({
-            "code": self.kind.code(), "kind": self.kind.name(), "message": self.message, "hint": self.hint,
+            "code": self.kind.code(), "kind": self.kind, "message": self.message, "hint": self.hint,
         });
         if !self.facts.is_empty() {
             error["facts"] = self.facts.clone().into();
@@ -295,6 +247,9 @@ impl From<HostError> for Failure {
                 failure(Kind::InvalidInput).hint("an administrator's template says so (/etc/devbox/quadlet-templates)")
             }
             HostError::FileThere(_) => failure(Kind::Exists).hint("nothing was written; choose another name with `-o`"),
+            HostError::Backup { cause: BackupError::Read(_) | BackupError::NotABackup, .. } => {
+                failure(Kind::InvalidInput).hint("nothing was changed; `devbox-ctl backup NAME` writes such a file")
+            }
             HostError::Backup { .. } => {
                 failure(Kind::InvalidInput).hint("nothing was changed; copy it again, or make another")
             }

@@ -6,7 +6,7 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::progress::Meter;
 use super::session::Session;
-use crate::backup::{BackupError, Consistency, Manifest};
+use crate::backup::{BackupError, Consistency, Manifest, Most};
 use crate::host::{HostError, Restore, backup};
 use crate::plan::Fill;
 use crate::spec::{BoxName, BoxSpec, EnvVar, Memory};
@@ -37,12 +37,15 @@ impl FromBackup {
 }
 
 impl Asked {
+    /// What it says of itself, so that what is refused anyway is refused before hours of reading.
+    pub(super) fn peek(&self) -> Result<Manifest, Failure> {
+        Ok(Restore::peek(&self.file)?)
+    }
+
     /// Reads all of it, and says what is wrong before anything is touched.
     pub(super) fn verify(&self, session: &Session) -> Result<Restore, Failure> {
-        let most = match self.most {
-            Some(most) => most.bytes(),
-            None => session.host.podman.room_bytes()?,
-        };
+        let room = session.host.podman.room()?;
+        let most = Most { bytes: self.most.map_or(room.bytes, Memory::bytes), files: room.files };
         let meter = Meter::counting(session.out);
         let passed = |place, of, files| meter.of(place, of, &format!("checking {files} files"));
         Restore::verify(&self.file, most, &session.host.interrupts, &passed).map_err(|error| match error {
@@ -54,16 +57,21 @@ impl Asked {
                 };
                 Failure::new(kind, message).fact(why).hint("nothing was changed; `--max-size` allows another size")
             }
+            HostError::Backup { cause: cause @ BackupError::TooMany { .. }, file } => {
+                Failure::new(Kind::NoResources, format!("{}: {cause}", file.display()))
+                    .fact("that is what the file system of your volumes has room for, less a reserve")
+                    .hint("nothing was changed; `df --inodes` shows it")
+            }
             other => other.into(),
         })
     }
 }
 
 /// Variables of the backup, with those that are given now in their place.
-pub(super) fn merged(backup: &BoxSpec, given: Vec<EnvVar>) -> Vec<EnvVar> {
+pub(super) fn merged(backup: &BoxSpec, given: &[EnvVar]) -> Vec<EnvVar> {
     let mut env: Vec<EnvVar> =
         backup.env.iter().filter(|old| given.iter().all(|new| new.key() != old.key())).cloned().collect();
-    env.extend(given);
+    env.extend_from_slice(given);
     env
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::copier::{self, Copy, CopyLock};
 use super::podman::VolumeState;
 use super::{Held, Host, HostError};
-use crate::backup::{BackupError, Checksums, Consistency, FORMAT, Manifest, Part, Priority, Volume, Writer};
+use crate::backup::{BackupError, Checksums, Consistency, FORMAT, LeftOut, Manifest, Part, Priority, Volume, Writer};
 use crate::quadlet::names;
 use crate::spec::{BoxName, BoxSpec};
 
@@ -30,6 +30,8 @@ pub struct BackedUp {
     pub sums: Checksums,
     /// Left out: no archive can hold one.
     pub sockets: u64,
+    /// Devices, which no container may make again.
+    pub devices: LeftOut,
     /// Files of a running box changed while they were read.
     pub changed: bool,
 }
@@ -98,7 +100,7 @@ impl Host {
         let name = &spec.name;
         let lock = CopyLock::take(&held.entry.folder, name.as_str(), &self.interrupts)?;
         let mut writer = Writer::begin(out, &manifest).map_err(|e| self.stopped(e))?;
-        let (mut sockets, mut changed, mut before) = (0, false, 0);
+        let (mut sockets, mut devices, mut changed, mut before) = (0, LeftOut::default(), false, 0);
         for saved in &request.volumes {
             self.interrupts.check()?;
             let part = saved.volume.part;
@@ -111,7 +113,10 @@ impl Host {
             });
             before += so_far;
             let copied = match written {
-                Ok(()) => from.finish(copier::READING)?,
+                Ok(left_out) => {
+                    devices.join(&left_out);
+                    from.finish(copier::READING)?
+                }
                 // It says more itself when it failed first: the stream just ended.
                 Err(cause @ BackupError::Damaged(_)) => {
                     from.finish(copier::READING)?;
@@ -128,7 +133,7 @@ impl Host {
         }
         self.interrupts.check()?;
         let (out, sums) = writer.finish().map_err(|e| self.stopped(e))?;
-        Ok((out, BackedUp { sums, sockets, changed }))
+        Ok((out, BackedUp { sums, sockets, devices, changed }))
     }
 
     /// What stopped a stream, in the host's words.

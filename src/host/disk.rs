@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::HostError;
 use super::podman::{Podman, failed};
+use crate::backup::Most;
 
 impl Podman {
     /// Where images, containers and volumes are.
@@ -14,27 +15,34 @@ impl Podman {
         if info.status.success() && root.starts_with('/') { Ok(root) } else { Err(failed("info", &info)) }
     }
 
-    fn place(&self) -> Result<PathBuf, HostError> {
-        match &self.store {
-            Some(store) if store.is_dir() => Ok(store.clone()),
-            _ => Ok(PathBuf::from(self.root()?)),
+    /// Where volumes are, or will be.
+    fn volumes(&self) -> Result<PathBuf, HostError> {
+        if let Some(store) = &self.store {
+            return Ok(store.join("volumes"));
         }
+        let info = self.run("info", &["info", "--format={{.Store.VolumePath}}"])?;
+        let path = String::from_utf8_lossy(&info.stdout).trim().to_owned();
+        if info.status.success() && path.starts_with('/') { Ok(path.into()) } else { Err(failed("info", &info)) }
     }
 
     /// What volumes take on disk.
     pub(super) fn volumes_bytes<'a>(&self, volumes: impl Iterator<Item = &'a str>) -> Result<u64, HostError> {
-        let root = self.place()?.join("volumes");
+        let root = self.volumes()?;
         let paths: Vec<String> = volumes.map(|v| root.join(v).join("_data").display().to_string()).collect();
         self.du(&paths.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Bytes that volumes may still take, less a reserve: a disk that is full to the last byte is everybody's trouble.
-    pub fn room_bytes(&self) -> Result<u64, HostError> {
-        let root = self.place()?;
-        let disk = nix::sys::statvfs::statvfs(&root).map_err(|e| HostError::io("looking at", &root)(e.into()))?;
+    /// What volumes may still take, less a reserve: a disk that is full to the last byte is everybody's trouble.
+    pub fn room(&self) -> Result<Most, HostError> {
+        let volumes = self.volumes()?;
+        // Neither it nor the store is there before podman's first call.
+        let there = volumes.ancestors().find(|path| path.is_dir()).unwrap_or(&volumes);
+        let disk = nix::sys::statvfs::statvfs(there).map_err(|e| HostError::io("looking at", there)(e.into()))?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
         let reserve = (bytes(disk.blocks()) / 20).min(1 << 30);
-        Ok(bytes(disk.blocks_available()).saturating_sub(reserve))
+        // Some file systems have no fixed number of files, and say 0 (statvfs(3)).
+        let files = if disk.files() == 0 { u64::MAX } else { disk.files_available() - disk.files_available() / 20 };
+        Ok(Most { bytes: bytes(disk.blocks_available()).saturating_sub(reserve), files })
     }
 
     /// What images, containers and volumes take on disk, in bytes: their files belong to subordinate ids, which only
@@ -54,16 +62,7 @@ impl Podman {
 
     /// What these volumes take on disk, as far as a second is enough to look; one that was never made takes nothing.
     pub fn volume_bytes(&self, volumes: &[String]) -> Result<HashMap<String, u64>, HostError> {
-        let folder = if let Some(store) = &self.store {
-            store.join("volumes")
-        } else {
-            let info = self.run("info", &["info", "--format={{.Store.VolumePath}}"])?;
-            let path = String::from_utf8_lossy(&info.stdout).trim().to_owned();
-            if !info.status.success() || !path.starts_with('/') {
-                return Err(failed("info", &info));
-            }
-            PathBuf::from(path)
-        };
+        let folder = self.volumes()?;
         let is_absent = |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
         let (absent, there): (Vec<_>, Vec<_>) = volumes.iter().partition(|volume| is_absent(&folder.join(volume)));
         let mut bytes: HashMap<String, u64> = absent.into_iter().map(|volume| (volume.clone(), 0)).collect();

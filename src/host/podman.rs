@@ -170,23 +170,22 @@ impl Podman {
             Some(kept.iter().chain(&passing).any(|c| c.names.contains(&wanted)))
         });
         match listed {
-            Some(true) => return Ok(!self.is_our_container(name)?),
+            Some(true) => return Ok(!self.is_ours(name, &wanted)?),
             Some(false) => return Ok(false),
             None => {}
         }
         let there = self.run("container exists", &["container", "exists", "--", &wanted])?;
         match there.status.code() {
-            Some(0) => Ok(!self.is_our_container(name)?),
+            Some(0) => Ok(!self.is_ours(name, &wanted)?),
             Some(1) => Ok(false),
             _ => Err(failed("container exists", &there)),
         }
     }
 
-    /// Left over, labelled ours: after a power cut no stop has removed it.
-    fn is_our_container(&self, name: &BoxName) -> Result<bool, HostError> {
+    /// A container of that name that has the box's label: left over, since after a power cut no stop has removed it.
+    fn is_ours(&self, name: &BoxName, container: &str) -> Result<bool, HostError> {
         let format = format!("--format={{{{index .Config.Labels \"{}\"}}}}", names::LABEL);
-        let output =
-            self.run("container inspect", &["container", "inspect", &format, "--", &names::container(name)])?;
+        let output = self.run("container inspect", &["container", "inspect", &format, "--", container])?;
         Ok(output.status.success() && String::from_utf8_lossy(&output.stdout).trim() == name.as_str())
     }
 
@@ -246,10 +245,12 @@ impl Podman {
         let mut output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
         // 2: in use (podman-volume-rm(1)); by a look or a copy that goes on, too.
         if output.status.code() == Some(2) {
-            let (own, looker, copier) = (names::container(name), names::looker(name), names::copier(name));
-            let mut users = vec![looker.as_str(), copier.as_str()];
-            users.extend(self.is_our_container(name)?.then_some(own.as_str()));
-            let gone = self.run("rm", &[&["rm", "--force", "--time=0", "--ignore", "--"][..], &users].concat())?;
+            let mut rm: Vec<&str> = vec!["rm", "--force", "--time=0", "--ignore", "--"];
+            let users = [names::container(name), names::looker(name), names::copier(name)];
+            for user in &users {
+                rm.extend(self.is_ours(name, user)?.then_some(user.as_str()));
+            }
+            let gone = self.run("rm", &rm)?;
             if !gone.status.success() {
                 return Err(failed("rm", &gone));
             }

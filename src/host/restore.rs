@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::copier::{self, Copy, CopyLock};
 use super::systemd::{Job, JobEnd};
 use super::{Host, HostError, Interrupts};
-use crate::backup::{self, BackupError, Reader, Verified};
+use crate::backup::{self, BackupError, Manifest, Most, Reader, Verified};
 use crate::plan::Fill;
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -20,33 +20,38 @@ const BUFFER: usize = 256 << 10;
 pub struct Restore {
     path: PathBuf,
     file: File,
+    most: Most,
     verified: Verified,
     /// Where the second reading is; volumes come in the archive's order.
     reader: Option<Reader<BufReader<File>>>,
 }
 
 impl Restore {
-    /// Reads all of a backup and changes nothing. `passed` hears the bytes that came of it and the place in the file.
+    /// What a backup says of itself in its beginning, before anything of it is known to be true.
+    pub fn peek(path: &Path) -> Result<Manifest, HostError> {
+        let wrong = |cause| HostError::Backup { file: path.to_owned(), cause };
+        let file = open(path).map_err(|e| wrong(BackupError::Read(e)))?;
+        let reader = Reader::open(BufReader::with_capacity(BUFFER, file), Most::ANY).map_err(wrong)?;
+        Ok(reader.manifest().clone())
+    }
+
+    /// Reads all of a backup and changes nothing. `passed` hears the place in the file, its length, and the files so far.
     pub fn verify(
         path: &Path,
-        most: u64,
+        most: Most,
         interrupts: &Interrupts,
         passed: &dyn Fn(u64, u64, u64),
     ) -> Result<Self, HostError> {
-        let doing = || HostError::io("reading", path);
-        // A FIFO would be waited for, and could not be read twice.
-        let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(doing())?;
-        let meta = file.metadata().map_err(doing())?;
-        if !meta.is_file() {
-            return Err(doing()(io::Error::other("it is not a regular file")));
-        }
-        let place = file.try_clone().map_err(doing())?;
+        let unread = |e| refused(path, BackupError::Read(e), interrupts);
+        let file = open(path).map_err(unread)?;
+        let length = file.metadata().map_err(unread)?.len();
+        let place = file.try_clone().map_err(unread)?;
         let verified = backup::verify(BufReader::with_capacity(BUFFER, &file), most, |_, files| {
-            passed((&place).stream_position()?, meta.len(), files);
+            passed((&place).stream_position()?, length, files);
             interrupts.check().map_err(io::Error::other)
         });
         let verified = verified.map_err(|cause| refused(path, cause, interrupts))?;
-        Ok(Self { path: path.to_owned(), file, verified, reader: None })
+        Ok(Self { path: path.to_owned(), file, most, verified, reader: None })
     }
 
     pub fn verified(&self) -> &Verified {
@@ -63,23 +68,28 @@ impl Restore {
         if let Some(reader) = self.reader.take() {
             return Ok(reader);
         }
-        let doing = || HostError::io("reading", &self.path);
-        let mut file = self.file.try_clone().map_err(doing())?;
-        file.rewind().map_err(doing())?;
-        let from = BufReader::with_capacity(BUFFER, file);
-        let reader = Reader::open(from, self.verified.sums.bytes());
-        let reader = reader.map_err(|cause| HostError::Backup { file: self.path.clone(), cause })?;
+        let wrong = |cause| HostError::Backup { file: self.path.clone(), cause };
+        let again = self.file.try_clone().and_then(|mut file| file.rewind().map(|()| file));
+        let from = BufReader::with_capacity(BUFFER, again.map_err(|e| wrong(BackupError::Read(e)))?);
+        let reader = Reader::open(from, self.most).map_err(wrong)?;
         if *reader.manifest() == self.verified.manifest { Ok(reader) } else { Err(self.changed()) }
     }
 }
 
-fn refused(path: &Path, cause: BackupError, interrupts: &Interrupts) -> HostError {
-    if let Err(interrupted) = interrupts.check() {
-        return interrupted;
+/// A file that can be read twice.
+fn open(path: &Path) -> io::Result<File> {
+    // A FIFO would be waited for.
+    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    match cause {
-        BackupError::Read(source) => HostError::io("reading", path)(source),
-        cause => HostError::Backup { file: path.to_owned(), cause },
+    Ok(file)
+}
+
+fn refused(path: &Path, cause: BackupError, interrupts: &Interrupts) -> HostError {
+    match interrupts.check() {
+        Err(interrupted) => interrupted,
+        Ok(()) => HostError::Backup { file: path.to_owned(), cause },
     }
 }
 

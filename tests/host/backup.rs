@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use devbox_ctl::backup::{Part, Reader};
+use devbox_ctl::backup::{Most, Part, Reader};
 use libtest_mimic::Failed;
 
 use super::world::{Outcome, Tests, World, ensure};
@@ -15,6 +15,8 @@ pub(crate) const TESTS: Tests = &[
     ("backup::by_hand_without_devbox_ctl", by_hand),
     ("backup::priorities_select_and_order", priorities),
     ("backup::settings_come_back_or_are_overridden", settings),
+    ("backup::of_what_is_in_the_trash", trashed),
+    ("backup::devices_are_left_out", devices),
     ("backup::whoever_dev_is_outside", mapping),
     ("backup::where_it_goes", output),
     ("backup::admitted_by_a_broker", brokered),
@@ -104,7 +106,7 @@ fn odd_files(world: &World) -> Outcome {
     world.ctl(&["exec", "again", "--", "sh", "-c", "touch new; test -O new; test -O ."]).expect(0)?;
     world.ctl(&["ssh", "again", "--", "true"]).expect(0)?;
     for name in ["abc", "again"] {
-        world.ctl(&["destroy", "--yes", name]).expect(0)?;
+        world.ctl(&["destroy", "--now", "--yes", name]).expect(0)?;
     }
     world.expect_clean()
 }
@@ -112,28 +114,28 @@ fn odd_files(world: &World) -> Outcome {
 fn names_and_users(world: &World) -> Outcome {
     backed_up(world)?;
     world.ctl(&["create", "abc", "--from-backup", FILE]).expect(2)?.says("already a box called abc")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.ctl(&["create", "abc", "--from-backup", FILE]).expect(0)?;
     has_it(world, "alice", "abc")?;
     // Kept data of that name is somebody's work, and not mixed with a backup's.
-    world.ctl(&["destroy", "--yes", "--keep-volume", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?;
     world.ctl(&["create", "abc", "--from-backup", FILE]).expect(2)?.says("kept data of an earlier abc")?;
     world.ctl(&["create", "abc"]).expect(0)?;
     has_it(world, "alice", "abc")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     // Not started, it is whole all the same.
     world.ctl(&["create", "abc", "--from-backup", FILE, "--no-start"]).expect(0)?.says("not started")?;
     world.ctl(&["list"]).expect(0)?.says("abc   stopped")?;
     world.ctl(&["start", "abc"]).expect(0)?;
     has_it(world, "alice", "abc")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     // What alice gives bob is his.
-    let denied = world.run("bob", &["devbox-ctl", "create", "abc", "--from-backup", FILE]).expect(7)?;
+    let denied = world.run("bob", &["devbox-ctl", "create", "abc", "--from-backup", FILE]).expect(1)?;
     denied.says("ermission denied")?;
     world.ok("root", &["install", "-o", "bob", "-m", "600", FILE, "/home/bob/given"])?;
     world.run("bob", &["devbox-ctl", "create", "abc", "--from-backup", "given"]).expect(0)?;
     has_it(world, "bob", "abc")?;
-    world.run("bob", &["devbox-ctl", "destroy", "--yes", "abc"]).expect(0)?;
+    world.run("bob", &["devbox-ctl", "destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()
 }
 
@@ -162,7 +164,7 @@ fn consistency(world: &World) -> Outcome {
 
 pub(crate) fn manifest(world: &World) -> Result<devbox_ctl::backup::Manifest, Failed> {
     let bytes = fs::read(world.path(FILE))?;
-    Ok(Reader::open(&bytes[..], u64::MAX)?.manifest().clone())
+    Ok(Reader::open(&bytes[..], Most::ANY)?.manifest().clone())
 }
 
 fn contents(world: &World) -> Outcome {
@@ -178,7 +180,7 @@ fn contents(world: &World) -> Outcome {
     ensure(sum.starts_with(ran["sha256"].as_str().unwrap_or("none")), &ran.to_string())?;
     ensure(ran["consistency"] == "crash-consistent" && ran["volumes"][1]["name"] == "abc--state", &ran.to_string())?;
     ensure(world.ok("alice", &["stat", "-c", "%a %U", FILE])? == "600 alice\n", "for its owner only")?;
-    let mut reader = Reader::open(&bytes[..], u64::MAX)?;
+    let mut reader = Reader::open(&bytes[..], Most::ANY)?;
     let (mut home, mut state) = (Vec::new(), Vec::new());
     reader.volume(Part::Home, &mut home, |_, _| Ok(()))?;
     reader.volume(Part::State, &mut state, |_, _| Ok(()))?;
@@ -236,7 +238,8 @@ fn priorities(world: &World) -> Outcome {
 fn settings(world: &World) -> Outcome {
     world.ok("alice", &["sh", "-c", &format!("rm -f {FILE}; mkdir -p shown")])?;
     let asked = ["create", "abc", "--cpu", "0.5", "--memory", "512M", "--env", "A=1", "--env", "B=2", "--no-start"];
-    world.ctl(&[&asked[..], &["--mount", "/home/alice/shown:/shown"]].concat()).expect(0)?;
+    let terms = ["--idle-stop-days", "2", "--stopped-destroy-days", "5"];
+    world.ctl(&[&asked[..], &terms, &["--mount", "/home/alice/shown:/shown"]].concat()).expect(0)?;
     // Never started, it has no volumes, and its settings are all there is.
     world.ctl(&["backup", "abc", "-o", FILE]).expect(0)?;
     let plan = world.ctl(&["create", "two", "--from-backup", FILE, "--dry-run"]).expect(0)?;
@@ -247,12 +250,42 @@ fn settings(world: &World) -> Outcome {
     ensure(status["cpuLimit"] == 0.5 && status["memoryLimit"] == "1G", &status.to_string())?;
     let env = world.ctl(&["exec", "two", "--", "sh", "-c", "echo $A $B; test ! -e /shown"]).expect(0)?;
     ensure(env.out == "1 3\n", &env.out)?;
+    let why = world.ctl(&["why", "two"]).expect(0)?;
+    why.says("2 days")?;
+    let own = fs::read_to_string(world.folder("two").join("box.toml"))?;
+    ensure(own.contains("idle_stop_days = 2\n") && own.contains("stopped_destroy_days = 5\n"), &own)?;
     // Admission is as for any box.
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 2\n");
     world.ctl(&["create", "three", "--from-backup", FILE]).expect(3)?;
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_cpu = 0.2\ncpu = 0.2\n");
     world.ctl(&["create", "three", "--from-backup", FILE]).expect(1)?.says("0.5 processors")?;
     world.ctl(&["create", "three", "--from-backup", FILE, "--cpu", "0.2"]).expect(0).map(drop)
+}
+
+/// Its name is taken, and its data is got at by restoring it.
+fn trashed(world: &World) -> Outcome {
+    backed_up(world)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    let held = world.ctl(&["create", "abc", "--from-backup", FILE]).expect(2)?;
+    held.says("devbox-ctl restore abc")?;
+    world.ctl(&["backup", "abc", "-o", "again"]).expect(10)?.says("devbox-ctl restore abc")?;
+    world.ctl(&["create", "two", "--from-backup", FILE]).expect(0)?;
+    has_it(world, "alice", "two")?;
+    world.ctl(&["restore", "abc"]).expect(0)?;
+    has_it(world, "alice", "abc")
+}
+
+/// Anybody may make the device that hides a file in overlayfs, and nobody in a container any other.
+fn devices(world: &World) -> Outcome {
+    world.ok("alice", &["rm", "-f", FILE])?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let make = "mkdir layer && perl -e 'my ($mknodat, $path) = (`uname -m` =~ /aarch64/ ? 33 : 259, \"layer/gone\"); syscall($mknodat, -100, $path, 0020644, 0) == 0 or die $!' && test -c layer/gone && ln layer/gone layer/again && echo stays > layer/stays";
+    world.ctl(&["exec", "abc", "--", "sh", "-c", make]).expect(0)?;
+    let ran = world.ctl(&["backup", "abc", "-o", FILE]).expect(0)?;
+    ran.says("2 devices are left out: no container may make one; ./layer/")?;
+    world.ctl(&["create", "two", "--from-backup", FILE]).expect(0)?;
+    let came = world.ctl(&["exec", "two", "--", "sh", "-c", "ls layer; cat layer/stays"]).expect(0)?;
+    ensure(came.out == "stays\nstays\n", &came.out)
 }
 
 /// The stream has the ids of the inside, so that it does not matter who they are outside.
@@ -320,10 +353,10 @@ fn brokered(world: &World) -> Outcome {
     backed_up(world)?;
     world.ctl(&["create", "two", "--from-backup", FILE]).expect(4)?;
     ensure(!world.folder("two").exists(), "it was refused before anything was made")?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.ctl(&["create", "two", "--from-backup", FILE]).expect(0)?;
     has_it(world, "alice", "two")?;
-    world.ctl(&["destroy", "--yes", "two"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "two"]).expect(0)?;
     world.expect_clean()?;
     // Cut short, the name is free again once it is taken back.
     let strace = [
@@ -341,6 +374,6 @@ fn brokered(world: &World) -> Outcome {
     world.run("bob", &["devbox-ctl", "list"]).expect(0)?;
     world.ctl(&["create", "three"]).expect(0)?;
     world.ctl(&["list"]).expect(0).and_then(|list| ensure(!list.out.contains("two"), &list.out))?;
-    world.ctl(&["destroy", "--yes", "three"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "three"]).expect(0)?;
     world.expect_clean()
 }

@@ -27,6 +27,7 @@ pub(super) struct Args {
 #[command(
     after_help = "Examples:\n  sudo devbox-ctl admin destroy --yes alice/my-project\n  sudo devbox-ctl admin destroy --yes --now alice/my-project"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct DestroyArgs {
     #[arg(value_name = "OWNER/NAME")]
     which: String,
@@ -39,6 +40,9 @@ pub(super) struct DestroyArgs {
     /// Delete it and its data at once, for good; also one that is in the trash
     #[arg(long)]
     now: bool,
+    /// Take the name from its owner even where the box is only busy
+    #[arg(long)]
+    evict: bool,
 }
 
 pub(super) fn run(verb: &str, args: &Args) -> Result<(), Failure> {
@@ -61,6 +65,13 @@ pub(super) fn destroy(args: &DestroyArgs) -> Result<(), Failure> {
         return Err(failure);
     }
     let (owner, name) = parse(&args.which)?;
+    if failure.kind == Kind::TimedOut && !args.evict {
+        return Err(Failure::new(Kind::TimedOut, format!("the box {name} of {owner} is busy, and is as it was"))
+            .fact("a backup of it may be on its way, or its owner may hold it up")
+            .hint(format!(
+                "later again; `devbox-ctl admin destroy --yes --evict {owner}/{name}` takes the name from them"
+            )));
+    }
     match super::broker()?.evict(owner, &name) {
         Ok(()) => {
             Err(Failure::new(failure.kind, format!("the box {name} of {owner} could not be destroyed as {owner}"))

@@ -39,12 +39,14 @@ pub fn look_through(host: &Host, entry: &Entry) -> Result<Found, HostError> {
     let image = entry.spec.as_ref().map_or_else(|_| ImageRef::default(), |spec| spec.image.clone()).to_string();
     let (unit, name) = (format!("--unit={}", names::look_unit(&entry.name)), names::looker(&entry.name));
     let (name, home) = (format!("--name={name}"), format!("--volume={volume}:/home/dev:ro,nocopy"));
+    let label = format!("--label={}={}", names::LABEL, entry.name);
     let container = [
         "podman",
         "run",
         "--rm",
         "--replace",
         &name,
+        &label,
         "--interactive",
         "--pull=never",
         "--cgroups=disabled",

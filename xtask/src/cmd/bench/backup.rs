@@ -45,6 +45,6 @@ pub(super) fn measure(host: &Host, runs: u32, files: u32) -> Result<usize> {
     broken += limit("peak memory of backup", peak_memory(host, &backup)?, "MB", 64.0);
     let create = ["create", "again", "--from-backup", "bench.zst"];
     broken += limit("peak memory of create --from-backup", peak_memory(host, &create)?, "MB", 64.0);
-    shell(host, "devbox-ctl destroy --yes -q bench; devbox-ctl destroy --yes -q again; rm -f bench.zst")?;
+    shell(host, "devbox-ctl destroy --now --yes -q bench; devbox-ctl destroy --now --yes -q again; rm -f bench.zst")?;
     Ok(broken)
 }
