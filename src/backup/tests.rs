@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::ustar::{BLOCK, padding, plain_file};
 use super::*;
 
+mod tar;
 mod volumes;
 
 fn manifest(parts: &[Part]) -> Manifest {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A file with holes: what it says of itself, its map, and so many bytes of data.
-fn sparse(major: &[u8], minor: &[u8], real: &[u8], map: &[u8], data: usize) -> Vec<u8> {
+pub(super) fn sparse(major: &[u8], minor: &[u8], real: &[u8], map: &[u8], data: usize) -> Vec<u8> {
     let records = pax(&[
         ("GNU.sparse.major", major),
         ("GNU.sparse.minor", minor),

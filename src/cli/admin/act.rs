@@ -56,22 +56,19 @@ pub(super) fn destroy(args: &DestroyArgs) -> Result<(), Failure> {
     let noted = if args.now || args.keep_volume { "destroy --now" } else { "destroy" };
     let done = act("destroy", noted, &args.which, &options);
     let Err(failure) = done else { return Ok(()) };
-    // What is the owner's to do, an owner can hinder. The name is the broker's. But one that is in the trash, or that
-    // the trash has no room for, is as it is by rule.
-    if matches!(
-        failure.kind,
-        Kind::InvalidInput | Kind::NotAllowed | Kind::OwnerLimit | Kind::AlreadySo | Kind::TailnetLeft
-    ) {
-        return Err(failure);
+    match next(failure.kind, args.evict) {
+        Next::Leave => return Err(failure),
+        Next::Busy => {
+            return Err(Failure::new(Kind::TimedOut, format!("{} is busy, and is as it was", args.which))
+                .fact("a backup of it may be on its way, or its owner may hold it up")
+                .hint(format!(
+                    "later again; `devbox-ctl admin destroy --yes --evict {}` takes the name from them",
+                    args.which
+                )));
+        }
+        Next::Evict => {}
     }
     let (owner, name) = parse(&args.which)?;
-    if failure.kind == Kind::TimedOut && !args.evict {
-        return Err(Failure::new(Kind::TimedOut, format!("the box {name} of {owner} is busy, and is as it was"))
-            .fact("a backup of it may be on its way, or its owner may hold it up")
-            .hint(format!(
-                "later again; `devbox-ctl admin destroy --yes --evict {owner}/{name}` takes the name from them"
-            )));
-    }
     match super::broker()?.evict(owner, &name) {
         Ok(()) => {
             Err(Failure::new(failure.kind, format!("the box {name} of {owner} could not be destroyed as {owner}"))
@@ -79,6 +76,24 @@ pub(super) fn destroy(args: &DestroyArgs) -> Result<(), Failure> {
                 .hint(format!("`loginctl terminate-user {owner}` ends everything of theirs")))
         }
         Err(_) => Err(failure),
+    }
+}
+
+/// What is to be done where a box could not be destroyed as its owner.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Leave,
+    Busy,
+    /// What is the owner's to do, an owner can hinder. The name is the broker's.
+    Evict,
+}
+
+fn next(kind: Kind, evict: bool) -> Next {
+    match kind {
+        // One that is in the trash, or that the trash has no room for, is as it is by rule.
+        Kind::InvalidInput | Kind::NotAllowed | Kind::OwnerLimit | Kind::AlreadySo | Kind::TailnetLeft => Next::Leave,
+        Kind::TimedOut if !evict => Next::Busy,
+        _ => Next::Evict,
     }
 }
 
@@ -156,5 +171,18 @@ fn run_apart(command: &mut Command) -> Result<Option<i32>, Failure> {
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(child.wait().map_err(failed)?.code()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_not_taken_for_being_busy() {
+        assert_eq!(next(Kind::TimedOut, false), Next::Busy);
+        assert_eq!(next(Kind::TimedOut, true), Next::Evict);
+        assert_eq!(next(Kind::Backend, false), Next::Evict);
+        assert_eq!(next(Kind::OwnerLimit, true), Next::Leave);
     }
 }
