@@ -5,7 +5,6 @@ use super::output::{self, Output};
 use super::session::Session;
 use crate::host;
 use crate::host::life::{self, Open};
-use crate::policy::life::Phase;
 use crate::spec::BoxName;
 
 /// Keep a running box from being stopped for a while, whether it is used or not
@@ -54,7 +53,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let looked = life::look_at(account, &[&held.entry], &life::read(account));
     let mut open = Open::wait(account)?;
     looked.note(&mut open.book);
-    let runs = open.book.record(&name).is_some_and(|record| record.phase() == Phase::Running);
+    let runs = open.book.record(&name).is_some_and(|record| record.phase().runs());
     if !runs {
         return Err(Failure::new(
             Kind::AlreadySo,

@@ -110,10 +110,10 @@ fn state(outlook: &Outlook) -> String {
     let span = |seconds: u64| output::span(i64::try_from(seconds).unwrap_or(i64::MAX));
     let name = &outlook.name;
     match (outlook.phase, outlook.record.as_ref()) {
-        (Phase::Running, Some(record)) if record.unseen => {
+        (Phase::Running | Phase::RunsOn, Some(record)) if record.unseen => {
             format!("{name} runs, and whether it is used could not be seen at the last look")
         }
-        (Phase::Running, Some(record)) => match record.idle() {
+        (Phase::Running | Phase::RunsOn, Some(record)) => match record.idle() {
             Some(0) | None => format!("{name} is in use"),
             Some(idle) => format!("{name} runs, and nobody has used it for {}", span(idle)),
         },

@@ -37,11 +37,11 @@ impl Step<'_> {
 }
 
 /// Runs devbox-ctl under strace with `signal` at a step; whether it was met.
-fn at(world: &World, step: Step<'_>, signal: &str, arguments: &[&str]) -> Result<(bool, Ran), Failed> {
+fn at(world: &World, step: Step<'_>, signal: &str, command: &[&str]) -> Result<(bool, Ran), Failed> {
     let Step { call, nth } = step;
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal={signal}:when={nth}"));
-    let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "-e", &inject, "devbox-ctl"];
-    let ran = world.run("alice", &[&strace, arguments].concat());
+    let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "-e", &inject];
+    let ran = world.run("alice", &[&strace, command].concat());
     let log = world.ok("alice", &["cat", "/tmp/strace.log"])?;
     Ok((log.contains(&format!("--- SIG{signal}")) || log.contains("+++ killed"), ran))
 }
@@ -55,10 +55,21 @@ pub(crate) fn walk(
     least: usize,
     look: impl Fn(bool, Ran) -> Outcome,
 ) -> Outcome {
+    walk_command(world, signal, &[&["devbox-ctl"], arguments].concat(), least, look)
+}
+
+/// The same of a command that has options of strace before it.
+pub(crate) fn walk_command(
+    world: &World,
+    signal: &str,
+    command: &[&str],
+    least: usize,
+    look: impl Fn(bool, Ran) -> Outcome,
+) -> Outcome {
     // Once unharmed, to learn the kinds of calls it makes.
     let trace = format!("trace={CALLS}");
-    let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "devbox-ctl"];
-    look(false, world.run("alice", &[&strace, arguments].concat()))?;
+    let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace];
+    look(false, world.run("alice", &[&strace, command].concat()))?;
     let log = world.ok("alice", &["cat", "/tmp/strace.log"])?;
     let made: BTreeSet<_> = log.lines().filter_map(|line| Some(line.split_once('(')?.0)).collect();
     let mut steps = 0;
@@ -66,7 +77,7 @@ pub(crate) fn walk(
         for nth in 1.. {
             let step = Step { call, nth };
             ensure(nth < MOST, "it never came through")?;
-            let (met, ran) = at(world, step, signal, arguments)?;
+            let (met, ran) = at(world, step, signal, command)?;
             look(met, ran).map_err(|e| step.failed(e))?;
             if !met {
                 break;

@@ -2,6 +2,7 @@
 //!
 //! libfaketime moves both clocks for devbox-ctl alone: to it, the host was awake all that time.
 
+use super::kill::walk_command;
 use super::world::{Outcome, Running, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
@@ -20,6 +21,7 @@ pub(crate) const TESTS: Tests = &[
     ("life::work_that_is_nowhere_else", work),
     ("life::an_open_tab_is_no_use_by_itself", tab),
     ("life::timers", timers),
+    ("life::cleanup_killed_at_every_step", killed),
 ];
 
 /// Looks at boxes from one hour to another, four times an hour; `then` runs at the end of it.
@@ -384,4 +386,34 @@ fn timers(world: &World) -> Outcome {
     let verify = "systemd-analyze --user verify /usr/lib/systemd/user/devboxes-sample.* /usr/lib/systemd/user/devboxes-cleanup.* 2>&1";
     let said = world.ok("alice", &["sh", "-c", verify])?;
     ensure(said.is_empty(), &said)
+}
+
+/// Whatever the timer's run was killed at, the next one does what is due, once.
+fn killed(world: &World) -> Outcome {
+    world.write("/etc/devbox/users.toml", "[defaults]\nidle_stop_days = 1\nwarn_days = []\n");
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["exec", "abc", "--", "touch", "kept"]).expect(0)?;
+    // A box that was started anew has to rest anew, so that each step is more than a day later. What it does in the
+    // moments between two looks of a test is nothing in a quarter of an hour.
+    let day = std::cell::Cell::new(0);
+    let due = || (day.get() * 26 - 1) * 60 + 15;
+    let rest = || {
+        let from = day.replace(day.get() + 1) * 26;
+        pass(world, from, from + 25, &format!("unset LD_PRELOAD; echo +{}m > clock", due()))
+    };
+    rest()?;
+    let library = world.ok("alice", &["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"])?;
+    let preload = format!("LD_PRELOAD={}", library.trim());
+    let clock = "FAKETIME_TIMESTAMP_FILE=/home/alice/clock";
+    let command = ["-E", &preload, "-E", "NO_FAKE_STAT=1", "-E", clock, "devbox-ctl", "cleanup"];
+    walk_command(world, "KILL", &command, 15, |met, ran| {
+        let told = if met { String::new() } else { ran.expect(0)?.out };
+        let then = told + &at(world, due() + 15, "devbox-ctl cleanup; devbox-ctl cleanup --dry-run")?;
+        ensure(!then.contains("stop abc") && then.matches("abc is stopped").count() <= 1, &then)?;
+        world.ctl(&["status", "abc"]).expect(0)?.says("nobody had used it for 1 day")?;
+        world.ctl(&["start", "abc"]).expect(0)?;
+        world.ctl(&["exec", "abc", "--", "test", "-e", "kept"]).expect(0)?;
+        rest().map(drop)
+    })?;
+    world.ok("alice", &["rm", "clock"]).map(drop)
 }

@@ -180,17 +180,13 @@ pub fn look(account: &Account, entry: &Entry, book: &Book) -> Option<Look> {
     }
     let carried = book.record(&entry.name).and_then(Record::carried);
     let running = probe::look(account.uid, &entry.name, carried);
-    if entry.stopped.is_some() && running.is_some() {
-        // A stop that was cut short, or that the box did not follow: it may be at work.
-        return Some(Look { name, made, phase: Phase::Other, key: String::new(), seen: None, busy });
-    }
-    if let Some(mark) = &entry.stopped {
-        let key = mark.at.unwrap_or_default().to_string();
-        return Some(Look { name, made, phase: Phase::Stopped, key, seen: None, busy });
-    }
-    let (phase, key, seen, busy) = match running {
-        Some((key, seen)) => (Phase::Running, key, Some(seen), busy::says(account, &entry.name)),
-        None => (Phase::Other, String::new(), None, busy),
+    let (phase, key, seen, busy) = match (running, &entry.stopped) {
+        (Some((key, seen)), mark) => {
+            let phase = if mark.is_some() { Phase::RunsOn } else { Phase::Running };
+            (phase, key, Some(seen), busy::says(account, &entry.name))
+        }
+        (None, Some(mark)) => (Phase::Stopped, mark.at.unwrap_or_default().to_string(), None, busy),
+        (None, None) => (Phase::Other, String::new(), None, busy),
     };
     Some(Look { name, made, phase, key, seen, busy })
 }
@@ -230,8 +226,10 @@ pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bo
     let phase = match (&entry.pending, in_trash(entry), &entry.stopped) {
         (Some(_), ..) => Phase::Other,
         (None, Some((phase, _)), _) => phase,
+        (None, None, Some(_)) if kept == Phase::RunsOn => kept,
         (None, None, Some(_)) => Phase::Stopped,
-        (None, None, None) => Some(kept).filter(|kept| *kept == Phase::Running).unwrap_or(Phase::Other),
+        (None, None, None) if kept.runs() => Phase::Running,
+        (None, None, None) => Phase::Other,
     };
     let mut terms = Terms::of(owner, spec.and_then(|s| s.idle_stop_days), spec.and_then(|s| s.stopped_destroy_days));
     // What its owner was told when they destroyed it is not made shorter.

@@ -10,7 +10,7 @@ use crate::policy::life::Phase;
 pub fn tell(host: &Host, outlook: &Outlook, text: &str) -> Result<(), HostError> {
     debug!("warned: {text}");
     match outlook.phase {
-        Phase::Running => host.podman.hand_in_notice(&outlook.name, text),
+        Phase::Running | Phase::RunsOn => host.podman.hand_in_notice(&outlook.name, text),
         _ => Ok(()),
     }
 }

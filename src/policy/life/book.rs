@@ -210,8 +210,12 @@ impl Record {
         if look.phase == Phase::Other {
             return self.is_other();
         }
+        // A stop that came to nothing is no use of the box, nor rest that is over.
+        if look.phase.runs() && self.phase.runs() && look.key == self.key {
+            self.phase = look.phase;
+        }
         if (look.phase, &look.key) != (self.phase, &self.key) {
-            let started = look.phase == Phase::Running;
+            let started = look.phase.runs();
             (self.phase, self.key, self.seen) = (look.phase, look.key, look.seen);
             (self.spent, self.warned, self.shown, self.unseen) = (0, None, None, false);
             if started {
@@ -222,7 +226,7 @@ impl Record {
             return;
         }
         let shown = match (&self.seen, &look.seen) {
-            _ if look.phase != Phase::Running => Shown::Unused,
+            _ if !look.phase.runs() => Shown::Unused,
             (Some(before), Some(now)) => match compare(before, now, step.elapsed.max(SHORTEST_STEP)) {
                 // Of so long a time, an hour's work is little: nobody can say that it was left alone.
                 Shown::Unused if step.elapsed > LONGEST_STEP => Shown::Unknown,
@@ -312,7 +316,7 @@ impl Record {
 
     /// For how long nobody has used it; while it runs.
     pub fn idle(&self) -> Option<u64> {
-        (self.phase == Phase::Running).then_some(self.spent)
+        self.phase.runs().then_some(self.spent)
     }
 
     /// Its owner was told.

@@ -88,6 +88,8 @@ pub enum Act {
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     Running,
+    /// It runs although it was to be stopped: the stop was cut short, or the box did not follow.
+    RunsOn,
     Stopped,
     /// In the trash, by its owner's own word.
     Destroyed,
@@ -95,6 +97,12 @@ pub enum Phase {
     Trashed,
     /// Failed, damaged, being changed, or in the trash by an administrator's word: nothing comes of that by itself.
     Other,
+}
+
+impl Phase {
+    pub fn runs(self) -> bool {
+        matches!(self, Self::Running | Self::RunsOn)
+    }
 }
 
 /// Git work in the box's home that is nowhere else.
@@ -163,7 +171,7 @@ pub struct Decision {
 pub fn decide(facts: Facts, terms: &Terms) -> Decision {
     let nothing = Decision { next: None, now: Now::Nothing, held: None };
     let (act, term) = match facts.phase {
-        Phase::Running => (Act::Stop, terms.stop),
+        Phase::Running | Phase::RunsOn => (Act::Stop, terms.stop),
         Phase::Stopped => (Act::Trash, terms.trash),
         Phase::Destroyed => (Act::Empty, terms.empty),
         Phase::Trashed => (Act::Reclaim, terms.reclaim),

@@ -99,6 +99,7 @@ fn zero_is_never_and_a_wish_is_bounded() {
 fn any_facts() -> impl Strategy<Value = Facts> {
     let phase = prop_oneof![
         Just(Phase::Running),
+        Just(Phase::RunsOn),
         Just(Phase::Stopped),
         Just(Phase::Destroyed),
         Just(Phase::Trashed),
@@ -275,6 +276,21 @@ impl Life {
 
 /// Microseconds a second of a box that somebody works in.
 const CPU_IN_USE: u64 = 100_000;
+
+/// The mark says stopped and the box runs on: it rests as before, and is stopped when that is over; unless it is used.
+#[test]
+fn a_stop_that_came_to_nothing() {
+    let quarter = 15 * 60;
+    let of = |used: bool| {
+        let mut life = Life::new("[defaults]\nidle_stop_days = 2\n");
+        (0..DAY / quarter).for_each(|_| life.step(quarter, 0, false));
+        life.look.phase = Phase::RunsOn;
+        life.step(quarter, 0, used);
+        (0..DAY / quarter).for_each(|_| life.step(quarter, 0, false));
+        life.look.phase
+    };
+    assert_eq!((of(false), of(true)), (Phase::Stopped, Phase::RunsOn));
+}
 
 #[test]
 fn a_year_of_one_box() {

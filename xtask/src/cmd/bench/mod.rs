@@ -15,6 +15,7 @@ use super::build;
 
 mod backup;
 mod broker;
+mod idle;
 mod tailnet;
 
 #[derive(Debug, Args)]
@@ -40,6 +41,8 @@ enum Part {
     Broker,
     /// A box into a file, and out of it
     Backup,
+    /// A look at a hundred running boxes
+    Idle,
 }
 
 /// One command and what has to be so before each of its runs.
@@ -140,6 +143,10 @@ fn measure(host: &Host, binary: &Path, args: &Bench) -> Result<()> {
     if has(Part::Backup) {
         broken += backup::measure(host, args.runs, args.files)?;
     }
+    // The last: its boxes stay.
+    if has(Part::Idle) {
+        broken += idle::measure(host, args.runs)?;
+    }
     if broken > 0 {
         bail!("{broken} of these are over what is promised");
     }
@@ -192,6 +199,9 @@ struct Report {
 struct Timing {
     /// Seconds.
     median: f64,
+    /// Of processor time, in the mean.
+    user: f64,
+    system: f64,
 }
 
 /// In megabytes, as time(1) reads it from the kernel.

@@ -1,0 +1,30 @@
+//! What a look at a hundred running boxes costs, beside the look that podman has.
+
+use anyhow::{Context, Result};
+use xtask::lab::Host;
+use xtask::progress;
+
+use super::{Case, limit, shell, time, word};
+
+const BOXES: u32 = 100;
+
+/// Of processor time, since a look is taken every five minutes and nobody waits for it.
+pub(super) fn measure(host: &Host, runs: u32) -> Result<usize> {
+    std::fs::write(host.root().join("etc/devbox/users.toml"), "[defaults]\nmax_boxes = 400\n")
+        .context("no users.toml")?;
+    progress::step(&format!("{BOXES} running boxes"));
+    // The owner's own timer would look at the same time.
+    let timers = "systemctl --user stop devboxes-sample.timer devboxes-cleanup.timer 2> /dev/null";
+    shell(host, &format!("{timers}; set -e; for n in $(seq {BOXES}); do devbox-ctl create -q idle-$n; done"))?;
+    let cpu = |command| -> Result<f64> {
+        let timing = time(host, &Case { prepare: "true", command }, runs)?;
+        Ok((timing.user + timing.system) * 1000.0)
+    };
+    let (ours, theirs) = (cpu("devbox-ctl sample")?, cpu("podman stats --no-stream")?);
+    let (ratio, most) = (ours / theirs, 1.0 / 20.0);
+    println!(
+        "| cpu of a look at {BOXES} boxes | {ours:.1} ms | podman stats {theirs:.1} ms | {ratio:.3} | ≤ {most:.3} | {} |",
+        word(ratio <= most)
+    );
+    Ok(usize::from(ratio > most) + limit("the same", ours, "ms", 50.0))
+}
