@@ -3,6 +3,7 @@
 //! libfaketime moves both clocks for devbox-ctl alone: to it, the host was awake all that time.
 
 use super::kill::walk_command;
+use super::login;
 use super::world::{Outcome, Running, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
@@ -11,6 +12,7 @@ pub(crate) const TESTS: Tests = &[
     ("life::the_trash_is_emptied", emptied),
     ("life::a_build_keeps_it_awake", build),
     ("life::typing_keeps_it_awake_and_a_silent_terminal_does_not", terminal),
+    ("life::an_ssh_session_whose_peer_has_vanished", vanished),
     ("life::a_lease_keeps_it_awake", lease),
     ("life::a_word_from_inside_and_from_its_owner", words),
     ("life::its_own_terms", terms),
@@ -194,6 +196,28 @@ fn terminal(world: &World) -> Outcome {
     let told = pass(world, 26, 27, WHY)?;
     drop(keeps);
     says(&told, "typed: on 1 terminal")
+}
+
+/// Over a real tailnet, from a device that is killed while somebody is logged in: the session stays, and is no use.
+fn vanished(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    login::install(world, &tailnet)?;
+    let settings = std::fs::read_to_string(world.path("/etc/devbox/users.toml"))?;
+    world.write("/etc/devbox/users.toml", &(settings + "[defaults]\nidle_stop_days = 1\nwarn_days = []\n"));
+    world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
+    let device = tailnet.device("alice", "alice-laptop").map_err(login::text)?;
+    device.await_peer("abc", std::time::Duration::from_secs(30)).map_err(login::text)?;
+    let mut ssh = device.plain_ssh(&["-tt"], "dev", "abc");
+    let mut session = ssh.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn()?;
+    let there = "until podman exec devbox-abc test -e /dev/pts/0; do :; done";
+    let logged_in = world.ok("alice", &["timeout", "20", "sh", "-c", there]);
+    drop(device);
+    session.kill()?;
+    session.wait()?;
+    logged_in?;
+    says(&pass(world, 0, 1, WHY)?, "in 23 hours it is stopped")?;
+    world.ok("alice", &["podman", "exec", "devbox-abc", "test", "-e", "/dev/pts/0"])?;
+    says(&pass(world, 1, 26, CLEANUP)?, "abc is stopped: nobody had used it for 1 day")
 }
 
 fn lease(world: &World) -> Outcome {
