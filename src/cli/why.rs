@@ -142,8 +142,8 @@ fn coming(outlook: &Outlook) -> Vec<String> {
         Some(Held::Work) => lines.push("but not while there may be work in it that is nowhere else".to_owned()),
         None => {}
     }
-    let ahead: Vec<String> =
-        outlook.terms.warn.iter().filter(|stage| **stage < left && act != Act::Empty).map(|s| span(*s)).collect();
+    let stages = outlook.terms.stages(act);
+    let ahead: Vec<String> = stages.into_iter().filter(|stage| *stage < left).map(span).collect();
     if !ahead.is_empty() {
         lines.push(format!("you are told {} before", ahead.join(" and ")));
     }

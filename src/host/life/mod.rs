@@ -224,12 +224,11 @@ pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bo
     let record = book.record(&entry.name).filter(|record| spec.is_some_and(|s| record.is_of(s.created_at))).cloned();
     let kept = record.as_ref().map_or(Phase::Other, Record::phase);
     let phase = match (&entry.pending, in_trash(entry), &entry.stopped) {
-        (Some(_), ..) => Phase::Other,
         (None, Some((phase, _)), _) => phase,
         (None, None, Some(_)) if kept == Phase::RunsOn => kept,
         (None, None, Some(_)) => Phase::Stopped,
         (None, None, None) if kept.runs() => Phase::Running,
-        (None, None, None) => Phase::Other,
+        (Some(_), ..) | (None, None, None) => Phase::Other,
     };
     let mut terms = Terms::of(owner, spec.and_then(|s| s.idle_stop_days), spec.and_then(|s| s.stopped_destroy_days));
     // What its owner was told when they destroyed it is not made shorter.

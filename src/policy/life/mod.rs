@@ -47,9 +47,21 @@ impl Terms {
 }
 
 impl Terms {
-    /// How long before the end of a term its owner is told. A box that was just used is not warned of: where all are as
-    /// long as the term, it is told half-way.
-    pub fn stages(&self, term: u64) -> Vec<u64> {
+    /// How long it takes until that is done.
+    pub fn until(&self, act: Act) -> Option<u64> {
+        match act {
+            Act::Stop => self.stop,
+            Act::Trash => self.trash,
+            Act::Empty => self.empty,
+            Act::Reclaim => self.reclaim,
+        }
+    }
+
+    /// How long before that its owner is told. A box that was just used is not warned of: where all are as long as the
+    /// term, it is told half-way.
+    pub fn stages(&self, act: Act) -> Vec<u64> {
+        // Who destroyed it knows.
+        let Some(term) = self.until(act).filter(|_| act != Act::Empty) else { return Vec::new() };
         let mut stages: Vec<u64> = self.warn.iter().copied().filter(|stage| *stage < term).collect();
         if stages.is_empty() && !self.warn.is_empty() {
             stages.push(term / 2);
@@ -170,17 +182,16 @@ pub struct Decision {
 /// Decides over one box.
 pub fn decide(facts: Facts, terms: &Terms) -> Decision {
     let nothing = Decision { next: None, now: Now::Nothing, held: None };
-    let (act, term) = match facts.phase {
-        Phase::Running | Phase::RunsOn => (Act::Stop, terms.stop),
-        Phase::Stopped => (Act::Trash, terms.trash),
-        Phase::Destroyed => (Act::Empty, terms.empty),
-        Phase::Trashed => (Act::Reclaim, terms.reclaim),
+    let act = match facts.phase {
+        Phase::Running | Phase::RunsOn => Act::Stop,
+        Phase::Stopped => Act::Trash,
+        Phase::Destroyed => Act::Empty,
+        Phase::Trashed => Act::Reclaim,
         Phase::Other => return nothing,
     };
-    let (Some(term), Some(spent)) = (term, facts.spent) else { return nothing };
+    let (Some(term), Some(spent)) = (terms.until(act), facts.spent) else { return nothing };
     let mut left = term.saturating_sub(spent).max(facts.lease);
-    // Who destroyed it knows.
-    let warn = if act == Act::Empty { Vec::new() } else { terms.stages(term) };
+    let warn = terms.stages(act);
     let warned = facts.warned.filter(|w| w.act == act);
     // However the terms were changed meanwhile: never without a warning that was there long enough.
     if let Some(shortest) = warn.last() {

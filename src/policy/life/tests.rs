@@ -49,7 +49,7 @@ fn a_short_term_is_not_warned_of_at_once() {
     let after = |hours: u64| decide(Facts { spent: Some(hours * 3600), ..facts(Phase::Running, 0) }, &terms).now;
     assert_eq!((after(0), after(25)), (Now::Nothing, Now::Warn { stage: DAY }));
     let terms = Terms { stop: Some(DAY), ..terms };
-    assert_eq!(terms.stages(DAY), [DAY / 2]);
+    assert_eq!(terms.stages(Act::Stop), [DAY / 2]);
     assert_eq!(decide(facts(Phase::Running, 0), &terms).now, Now::Nothing);
 }
 
@@ -149,7 +149,7 @@ proptest! {
             prop_assert_eq!(facts.lease, 0);
             prop_assert!(act != Act::Reclaim || facts.work == Work::None);
             prop_assert!(act != Act::Trash || !facts.trash_full);
-            if act != Act::Empty && let Some(shortest) = terms.stages(term.unwrap()).last() {
+            if let Some(shortest) = terms.stages(act).last() {
                 let warned = facts.warned.unwrap();
                 prop_assert!(warned.act == act && warned.since >= *shortest);
             }
