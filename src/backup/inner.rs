@@ -3,7 +3,7 @@
 //! GNU tar unpacks it in a container that holds only the new volume, so that nothing depends on this alone; and the same
 //! look is taken when a backup is made, since one that would be refused is none.
 
-use super::entry::{Judge, Verdict};
+use super::entry::{Judge, Path, Verdict};
 use super::pax::{self, Records};
 use super::sparse::Map;
 use super::ustar::{BLOCK, Header};
@@ -12,6 +12,13 @@ use super::{BackupError, MOST_TEXT, Part};
 /// Names of what was left out that are kept to be told.
 const MOST_NAMES: usize = 5;
 
+/// The header and the map of a file with holes, of which it is not known yet whether it is left out: a hundred thousand
+/// pieces are some 2 MB.
+const MOST_HELD: usize = 32 << 20;
+
+/// Attributes of folders, which tar holds until its end.
+const MOST_ATTRIBUTES: usize = 64 << 20;
+
 /// Takes a tar in pieces of any size.
 #[derive(Debug)]
 pub struct Inner {
@@ -19,21 +26,24 @@ pub struct Inner {
     judge: Judge,
     /// What no backup can bring back is left out of one that is made, and refused in one that is there.
     leaves_out: bool,
-    /// Part of a block, or an extended header's text.
+    /// Part of a block.
     held: Vec<u8>,
     records: Option<Records>,
-    /// The extended header as it came: whether its file is left out is known after it.
-    extended: Vec<u8>,
+    /// What came of an entry before it was known whether it is left out.
+    waits: Vec<u8>,
+    attributes: usize,
     left_out: LeftOut,
     entries: u64,
     on_disk: u64,
+    #[cfg(test)]
+    pub(super) names: Vec<Vec<u8>>,
 }
 
 /// What is not in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeftOut {
     pub count: u64,
-    /// The first of them, fit to be shown.
+    /// The first of them and why, fit to be shown.
     pub names: Vec<String>,
 }
 
@@ -47,11 +57,15 @@ enum State {
     },
     /// The map before the data of a file with holes, and what is left of both, without padding.
     Map {
+        path: Path,
         map: Map,
         left: u64,
     },
-    /// What is left of a file, with its padding.
-    Body(u64),
+    /// What is left of a file, with its padding, and whether it is left out.
+    Body {
+        left: u64,
+        kept: bool,
+    },
     /// The first of the two empty blocks was there.
     Ending,
     Ended,
@@ -66,10 +80,13 @@ impl Inner {
             leaves_out: false,
             held: Vec::with_capacity(BLOCK),
             records: None,
-            extended: Vec::new(),
+            waits: Vec::new(),
+            attributes: 0,
             left_out: LeftOut::default(),
             entries: 0,
             on_disk: 0,
+            #[cfg(test)]
+            names: Vec::new(),
         }
     }
 
@@ -96,9 +113,11 @@ impl Inner {
     pub fn feed(&mut self, mut bytes: &[u8], keep: &mut impl FnMut(&[u8])) -> Result<(), BackupError> {
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Body(left) => {
+                State::Body { left, kept } => {
                     let passed = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    keep(&bytes[..passed]);
+                    if *kept {
+                        keep(&bytes[..passed]);
+                    }
                     bytes = &bytes[passed..];
                     *left -= passed as u64;
                     if *left == 0 {
@@ -108,11 +127,11 @@ impl Inner {
                 State::Extended { left, text } => {
                     // At most a mebibyte.
                     let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    self.extended.extend_from_slice(&bytes[..taken]);
+                    self.waits.extend_from_slice(&bytes[..taken]);
                     bytes = &bytes[taken..];
                     *left -= taken as u64;
                     if *left == 0 {
-                        self.records = Some(pax::parse(&self.extended[BLOCK..][..*text])?);
+                        self.records = Some(pax::parse(&self.waits[BLOCK..][..*text])?);
                         self.state = State::Header;
                     }
                 }
@@ -140,17 +159,9 @@ impl Inner {
 
     fn block(&mut self, block: &[u8; BLOCK], keep: &mut impl FnMut(&[u8])) -> Result<(), BackupError> {
         let is_empty = block.iter().all(|b| *b == 0);
-        match &mut self.state {
-            State::Map { map, left } => {
-                let odd = || BackupError::Unsafe("a file with holes that is not as long as it says".to_owned());
-                let left = left.checked_sub(BLOCK as u64).ok_or_else(odd)?;
-                match map.block(block)? {
-                    Some(data) if data == left => self.state = body(data),
-                    None if left > 0 => self.state = State::Map { map: std::mem::replace(map, Map::new(0)), left },
-                    _ => return Err(odd()),
-                }
-            }
-            State::Ending | State::Ended if is_empty => self.state = State::Ended,
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Map { path, map, left } => return self.map(block, (path, map, left), keep),
+            State::Ending | State::Ended if is_empty => {}
             State::Ending | State::Ended => {
                 return Err(BackupError::Unsafe("something after a volume's end".to_owned()));
             }
@@ -169,37 +180,84 @@ impl Inner {
                 return Err(BackupError::Unsafe("an extended header of an odd size or place".to_owned()));
             }
             let text = usize::try_from(header.size).unwrap_or(usize::MAX);
-            self.extended.extend_from_slice(block);
+            self.waits.extend_from_slice(block);
             self.state = State::Extended { left: header.size.next_multiple_of(BLOCK as u64), text };
             return Ok(());
         }
-        let fine = match self.judge.entry(&header, self.records.take().unwrap_or_default())? {
+        let records = self.records.take().unwrap_or_default();
+        if header.kind == b'5' && records.attributes {
+            self.attributes += self.waits.len();
+            if self.attributes > MOST_ATTRIBUTES {
+                return Err(BackupError::Unsafe("more attributes of folders than tar can hold".to_owned()));
+            }
+        }
+        let fine = match self.judge.entry(&header, records)? {
             Verdict::Fine(fine) => fine,
-            Verdict::Device(name) if self.leaves_out && header.size == 0 => {
-                self.extended.clear();
-                self.left_out.add(name);
+            Verdict::Hopeless(path, why, size) => return self.leave_out(&path, why, size),
+        };
+        #[cfg(test)]
+        self.names.push(fine.path.name.clone());
+        self.waits.extend_from_slice(block);
+        self.on_disk = self.on_disk.saturating_add(fine.on_disk);
+        if let Some(holes) = fine.holes {
+            self.state = State::Map { path: fine.path, map: Map::new(holes.real), left: fine.size };
+        } else {
+            self.take(fine.size, keep);
+        }
+        Ok(())
+    }
+
+    /// A block of a map. A file that grows while it is read gets one that tar itself cannot read.
+    fn map(
+        &mut self,
+        block: &[u8],
+        (path, mut map, left): (Path, Map, u64),
+        keep: &mut impl FnMut(&[u8]),
+    ) -> Result<(), BackupError> {
+        let why = match (left.checked_sub(BLOCK as u64), map.block(block)) {
+            (Some(left), Ok(Some(data))) if data == left => {
+                self.waits.extend_from_slice(block);
+                self.on_disk = self.on_disk.saturating_add(map.on_disk());
+                self.take(data, keep);
                 return Ok(());
             }
-            Verdict::Device(name) => return Err(BackupError::Unsafe(format!("a device: {name}"))),
+            (Some(left @ 1..), Ok(None)) if self.waits.len() < MOST_HELD => {
+                self.waits.extend_from_slice(block);
+                self.state = State::Map { path, map, left };
+                return Ok(());
+            }
+            (_, Err(())) => "holes that are not where it says",
+            _ => "holes, and not as long as it says",
         };
-        keep(&self.extended);
-        self.extended.clear();
-        keep(block);
+        self.judge.leave_out(&path)?;
+        self.leave_out(&path, why, left.saturating_sub(BLOCK as u64))
+    }
+
+    /// The entry is in the backup, and so many bytes of it are still to come.
+    fn take(&mut self, size: u64, keep: &mut impl FnMut(&[u8])) {
+        keep(&self.waits);
+        self.waits.clear();
         self.entries += 1;
-        self.on_disk = self.on_disk.saturating_add(fine.on_disk);
-        self.state = match fine.holes {
-            Some(holes) => State::Map { map: Map::new(holes.real), left: fine.size },
-            None => body(fine.size),
-        };
+        self.state = body(size, true);
+    }
+
+    fn leave_out(&mut self, path: &Path, why: &'static str, size: u64) -> Result<(), BackupError> {
+        let fits = size.checked_next_multiple_of(BLOCK as u64).is_some();
+        if !self.leaves_out || !fits {
+            return Err(BackupError::Unsafe(format!("{why}: {}", path.shown)));
+        }
+        self.waits.clear();
+        self.left_out.add(format!("{} ({why})", path.shown));
+        self.state = body(size, false);
         Ok(())
     }
 }
 
 /// Where a file's bytes are awaited, if it has some.
-fn body(size: u64) -> State {
+fn body(size: u64, kept: bool) -> State {
     match size.next_multiple_of(BLOCK as u64) {
         0 => State::Header,
-        size => State::Body(size),
+        left => State::Body { left, kept },
     }
 }
 

@@ -9,6 +9,8 @@ pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
+    /// There are attributes, which take a block of their own on a disk.
+    pub(super) attributes: bool,
     sparse: Sparse,
 }
 
@@ -31,7 +33,9 @@ pub(super) struct Holes {
 
 /// What GNU tar writes for what we ask it to keep. Anything else could mean something to it that is not looked at here.
 const HARMLESS: [&[u8]; 3] = [b"mtime", b"uid", b"gid"];
-const HARMLESS_BEGINNINGS: [&[u8]; 2] = [b"SCHILY.xattr.", b"SCHILY.acl."];
+/// And of attributes; tar holds in memory what it does not even set.
+const ATTRIBUTES: [&[u8]; 3] = [b"SCHILY.xattr.security.capability", b"SCHILY.acl.access", b"SCHILY.acl.default"];
+const ATTRIBUTES_OF_USERS: &[u8] = b"SCHILY.xattr.user.";
 
 impl Records {
     pub(super) fn holes(&mut self) -> Result<Option<Holes>, BackupError> {
@@ -63,7 +67,11 @@ pub(super) fn parse(mut text: &[u8]) -> Result<Records, BackupError> {
             b"GNU.sparse.minor" => records.sparse.minor.replace(number(value)?).is_some(),
             b"GNU.sparse.name" => records.sparse.name.replace(whole(key, value)?).is_some(),
             b"GNU.sparse.realsize" => records.sparse.real.replace(number(value)?).is_some(),
-            key if HARMLESS.contains(&key) || HARMLESS_BEGINNINGS.iter().any(|b| key.starts_with(b)) => false,
+            key if HARMLESS.contains(&key) => false,
+            key if ATTRIBUTES.contains(&key) || key.starts_with(ATTRIBUTES_OF_USERS) => {
+                records.attributes = true;
+                false
+            }
             key => return Err(BackupError::Unsafe(format!("an extended record {}", shown(key)))),
         };
         if twice {
@@ -76,7 +84,7 @@ pub(super) fn parse(mut text: &[u8]) -> Result<Records, BackupError> {
 /// The first record without its length and line break, and what follows.
 fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = text.iter().take(12).position(|b| *b == b' ')?;
-    let length: usize = std::str::from_utf8(&text[..space]).ok()?.parse().ok()?;
+    let length = usize::try_from(digits(&text[..space])?).ok()?;
     if length <= space + 1 || length > text.len() || text[length - 1] != b'\n' {
         return None;
     }
@@ -92,6 +100,10 @@ fn whole(key: &[u8], value: &[u8]) -> Result<Vec<u8>, BackupError> {
 }
 
 fn number(value: &[u8]) -> Result<u64, BackupError> {
-    let digits = value.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(value).ok()?.parse().ok());
-    digits.flatten().ok_or_else(|| BackupError::damaged("a volume's tar: a size that is no number"))
+    digits(value).ok_or_else(|| BackupError::damaged("a volume's tar: a size that is no number"))
+}
+
+/// Nothing but digits.
+fn digits(text: &[u8]) -> Option<u64> {
+    text.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }

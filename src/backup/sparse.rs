@@ -4,7 +4,7 @@
 //! many blocks of data as the map says, whatever the entry's size is, so that a map that says more would have it take the
 //! following entries for data, and one that says less would have it take data for entries.
 
-use super::BackupError;
+use super::entry::ON_DISK;
 use super::ustar::BLOCK;
 
 /// A map on its way.
@@ -20,15 +20,22 @@ pub(super) struct Map {
     end: u64,
     /// Bytes of all pieces.
     data: u64,
+    /// Bytes of the blocks of a disk that they are in.
+    on_disk: u64,
 }
 
 impl Map {
     pub(super) fn new(real: u64) -> Self {
-        Self { real, number: None, digits: 0, pieces: None, offset: None, end: 0, data: 0 }
+        Self { real, number: None, digits: 0, pieces: None, offset: None, end: 0, data: 0, on_disk: 0 }
     }
 
-    /// The next block of it; the bytes of data that follow it, when it is through.
-    pub(super) fn block(&mut self, block: &[u8]) -> Result<Option<u64>, BackupError> {
+    /// What the pieces take on a disk.
+    pub(super) fn on_disk(&self) -> u64 {
+        self.on_disk
+    }
+
+    /// The next block of it; the bytes of data that follow it, when it is through; an error when it is not right.
+    pub(super) fn block(&mut self, block: &[u8]) -> Result<Option<u64>, ()> {
         for byte in block {
             match byte {
                 b'0'..=b'9' if self.digits < 20 => {
@@ -36,24 +43,24 @@ impl Map {
                     self.number = number.and_then(|n| n.checked_add(u64::from(byte - b'0')));
                     self.digits += 1;
                     if self.number.is_none() {
-                        return Err(odd());
+                        return Err(());
                     }
                 }
                 b'\n' => {
-                    let number = self.number.take().ok_or_else(odd)?;
+                    let number = self.number.take().ok_or(())?;
                     self.digits = 0;
                     self.take(number)?;
                     if self.pieces == Some(0) {
                         return Ok(Some(self.data));
                     }
                 }
-                _ => return Err(odd()),
+                _ => return Err(()),
             }
         }
         Ok(None)
     }
 
-    fn take(&mut self, number: u64) -> Result<(), BackupError> {
+    fn take(&mut self, number: u64) -> Result<(), ()> {
         let Some(pieces) = self.pieces else {
             self.pieces = Some(number);
             return Ok(());
@@ -62,17 +69,19 @@ impl Map {
             self.offset = Some(number);
             return Ok(());
         };
-        let end = offset.checked_add(number).filter(|end| *end <= self.real).ok_or_else(odd)?;
+        let end = offset.checked_add(number).filter(|end| *end <= self.real).ok_or(())?;
         // Each piece begins in a block of its own, so that only what ends at a block's end can be followed by another.
-        if offset < self.end || (number > 0 && !self.data.is_multiple_of(BLOCK as u64)) {
-            return Err(odd());
+        // Of nothing there is one piece at most, and it is the last: each takes memory of tar's.
+        let is_odd = if number > 0 { !self.data.is_multiple_of(BLOCK as u64) } else { pieces > 1 };
+        if offset < self.end || is_odd {
+            return Err(());
+        }
+        if number > 0 {
+            let blocks = (end - 1) / ON_DISK - offset / ON_DISK + 1;
+            self.on_disk = self.on_disk.saturating_add(blocks.saturating_mul(ON_DISK));
         }
         (self.end, self.data) = (end, self.data + number);
         self.pieces = Some(pieces - 1);
         Ok(())
     }
-}
-
-fn odd() -> BackupError {
-    BackupError::Unsafe("a file with holes whose map is not right".to_owned())
 }

@@ -46,7 +46,6 @@ fn checksum(block: &[u8; BLOCK]) -> u64 {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) kind: u8,
-    /// With its prefix.
     pub(super) name: Vec<u8>,
     pub(super) link: Vec<u8>,
     pub(super) size: u64,
@@ -65,15 +64,21 @@ impl Header {
             number(&block[field]).ok_or_else(|| damaged("a number in a header"))?;
         }
         let size = number(&block[124..136]).ok_or_else(|| damaged("a size in a header"))?;
-        let (prefix, rest) = (text(&block[345..500]), text(&block[..100]));
-        let name = if prefix.is_empty() { rest.to_vec() } else { [prefix, b"/", rest].concat() };
-        Ok(Self { kind: block[156], name, link: text(&block[157..257]).to_vec(), size })
+        // Names of owners, which are numbers here; a prefix, for which there is a record; and what star(1) has there, by
+        // which GNU tar takes it for a header of another kind, with other rules for files with holes.
+        if block[265..329].iter().chain(&block[345..]).any(|b| *b != 0) {
+            return Err(BackupError::Unsafe("a header with more in it than tar writes".to_owned()));
+        }
+        let name = text(&block[..100]).ok_or_else(|| damaged("a name in a header"))?;
+        let link = text(&block[157..257]).ok_or_else(|| damaged("a link in a header"))?;
+        Ok(Self { kind: block[156], name: name.to_vec(), link: link.to_vec(), size })
     }
 }
 
-/// Up to its first NUL.
-fn text(field: &[u8]) -> &[u8] {
-    field.split(|b| *b == 0).next().unwrap_or_default()
+/// Up to its first NUL, after which there is nothing else.
+fn text(field: &[u8]) -> Option<&[u8]> {
+    let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+    field[end..].iter().all(|b| *b == 0).then_some(&field[..end])
 }
 
 /// Octal digits, then spaces or NULs. Nothing before them, no other base.

@@ -142,7 +142,7 @@ struct View<'a> {
     consistency: Consistency,
     volumes: Vec<VolumeView<'a>>,
     skipped_sockets: Option<u64>,
-    skipped_devices: Option<u64>,
+    skipped_files: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -183,7 +183,7 @@ fn show_dry(request: &BackupRequest<'_>, to: &To, out: Output) {
             consistency: request.consistency,
             volumes: volumes(&request.volumes, None),
             skipped_sockets: None,
-            skipped_devices: None,
+            skipped_files: None,
         });
     }
     for saved in &request.volumes {
@@ -199,11 +199,13 @@ fn show(spec: &BoxSpec, request: &BackupRequest<'_>, (file, done): (Option<PathB
     if backed_up.sockets > 0 {
         out.warning(&format!("{} sockets are left out: no archive can hold one", backed_up.sockets));
     }
-    if backed_up.devices.count > 0 {
+    let left_out = &backed_up.left_out;
+    if left_out.count > 0 {
+        let more = if left_out.count > left_out.names.len() as u64 { ", …" } else { "" };
         out.warning(&format!(
-            "{} devices are left out: no container may make one; {}",
-            backed_up.devices.count,
-            backed_up.devices.names.join(", ")
+            "{} files are left out, since no backup can bring them back: {}{more}",
+            left_out.count,
+            left_out.names.join(", ")
         ));
     }
     if request.consistency == Consistency::CrashConsistent {
@@ -221,7 +223,7 @@ fn show(spec: &BoxSpec, request: &BackupRequest<'_>, (file, done): (Option<PathB
             consistency: request.consistency,
             volumes: volumes(&request.volumes, Some(&backed_up.sums)),
             skipped_sockets: Some(backed_up.sockets),
-            skipped_devices: Some(backed_up.devices.count),
+            skipped_files: Some(backed_up.left_out.count),
         });
     }
     out.remark(&format!(

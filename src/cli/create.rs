@@ -210,7 +210,13 @@ fn decide(
             .hint("nothing was changed; remove or rename that, or choose another name"));
     }
     if !observed.image {
-        return Err(no_image(&spec));
+        let failure = no_image(&spec);
+        let is_the_backups = backup.is_some_and(|manifest| manifest.spec.image == spec.image);
+        return Err(if is_the_backups {
+            failure.fact("the backup names it, which says nothing of who made either; `--image` takes another")
+        } else {
+            failure
+        });
     }
     if backup.is_some() && !observed.own_volumes.is_empty() {
         return Err(from_backup::kept(&spec.name, &observed.own_volumes));

@@ -240,6 +240,9 @@ impl From<HostError> for Failure {
             HostError::StartedMeanwhile(name) => failure(Kind::Backend).hint(format!(
                 "nothing is kept; `devbox-ctl backup {name}` again, while it runs or while it is stopped"
             )),
+            HostError::Unsteady { name, .. } => {
+                failure(Kind::Backend).hint(format!("nothing is kept; again, or `devbox-ctl stop {name}` before"))
+            }
             HostError::ForeignVolume(_) => {
                 failure(Kind::Backend).hint("it lost its labels, or another program made it; `podman volume inspect`")
             }
@@ -250,6 +253,9 @@ impl From<HostError> for Failure {
             HostError::Backup { cause: BackupError::Read(_) | BackupError::NotABackup, .. } => {
                 failure(Kind::InvalidInput).hint("nothing was changed; `devbox-ctl backup NAME` writes such a file")
             }
+            HostError::Backup { cause: BackupError::Unsafe(_), .. } => failure(Kind::InvalidInput).hint(
+                "nothing was changed; devbox-ctl writes no such file: ask who gave it to you, and do not unpack it",
+            ),
             HostError::Backup { .. } => {
                 failure(Kind::InvalidInput).hint("nothing was changed; copy it again, or make another")
             }

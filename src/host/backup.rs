@@ -30,8 +30,8 @@ pub struct BackedUp {
     pub sums: Checksums,
     /// Left out: no archive can hold one.
     pub sockets: u64,
-    /// Devices, which no container may make again.
-    pub devices: LeftOut,
+    /// Files that no backup can bring back.
+    pub left_out: LeftOut,
     /// Files of a running box changed while they were read.
     pub changed: bool,
 }
@@ -81,6 +81,12 @@ impl Host {
         })
     }
 
+    /// When it last began to run, in microseconds since 1970; 0 where systemd has forgotten.
+    fn last_start(&self, name: &BoxName) -> Result<u64, HostError> {
+        let details = self.systemd.details(&[names::service(name)])?;
+        Ok(details.first().map_or(0, |unit| unit.active_since))
+    }
+
     /// Writes a backup of a box that is held meanwhile.
     pub fn back_up<W: Write>(
         &self,
@@ -99,8 +105,9 @@ impl Host {
         };
         let name = &spec.name;
         let lock = CopyLock::take(&held.entry.folder, name.as_str(), &self.interrupts)?;
+        let started = self.last_start(name)?;
         let mut writer = Writer::begin(out, &manifest).map_err(|e| self.stopped(e))?;
-        let (mut sockets, mut devices, mut changed, mut before) = (0, LeftOut::default(), false, 0);
+        let (mut sockets, mut left_out, mut changed, mut before) = (0, LeftOut::default(), false, 0);
         for saved in &request.volumes {
             self.interrupts.check()?;
             let part = saved.volume.part;
@@ -113,8 +120,8 @@ impl Host {
             });
             before += so_far;
             let copied = match written {
-                Ok(left_out) => {
-                    devices.join(&left_out);
+                Ok(of_this) => {
+                    left_out.join(&of_this);
                     from.finish(copier::READING)?
                 }
                 // It says more itself when it failed first: the stream just ended.
@@ -122,18 +129,23 @@ impl Host {
                     from.finish(copier::READING)?;
                     return Err(self.stopped(cause));
                 }
+                Err(BackupError::Unsafe(what)) if request.consistency == Consistency::CrashConsistent => {
+                    return Err(HostError::Unsteady { name: name.to_string(), what });
+                }
                 Err(cause) => return Err(self.stopped(cause)),
             };
             sockets += copied.sockets;
             changed |= copied.changed;
         }
         // The lock keeps devbox-ctl from starting it, and nothing keeps its owner's systemctl.
-        if request.consistency == Consistency::Stopped && (changed || self.consistency(name)? != Consistency::Stopped) {
+        if request.consistency == Consistency::Stopped
+            && (changed || self.consistency(name)? != Consistency::Stopped || self.last_start(name)? != started)
+        {
             return Err(HostError::StartedMeanwhile(name.to_string()));
         }
         self.interrupts.check()?;
         let (out, sums) = writer.finish().map_err(|e| self.stopped(e))?;
-        Ok((out, BackedUp { sums, sockets, devices, changed }))
+        Ok((out, BackedUp { sums, sockets, left_out, changed }))
     }
 
     /// What stopped a stream, in the host's words.

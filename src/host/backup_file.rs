@@ -1,6 +1,6 @@
 //! The file that a backup becomes: whole under its name, or not there.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,9 @@ impl BackupFile {
                 .permissions(Permissions::from_mode(0o600))
                 .tempfile_in(&folder)
                 .map_err(doing())?;
-            if file.as_file().try_lock().is_ok() && is_at(file.as_file(), file.path()) {
+            // Where there are no locks, as on some network file systems, nobody takes another's for one that was left.
+            let is_ours = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            if is_ours && is_at(file.as_file(), file.path()) {
                 return Ok(Self { file, folder, target });
             }
         }

@@ -44,6 +44,8 @@ pub enum HostError {
     FileThere(PathBuf),
     #[error("{0} was started while it was read, and is not of one moment any more")]
     StartedMeanwhile(String),
+    #[error("a file of {name} changed while it was read so that tar cannot write it down: {what}")]
+    Unsteady { name: String, what: String },
     /// What is wrong with a backup, and which file it is.
     #[error("{}: {cause}", file.display())]
     Backup { file: PathBuf, cause: BackupError },

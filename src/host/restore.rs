@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::copier::{self, Copy, CopyLock};
+use super::podman::VolumeState;
 use super::systemd::{Job, JobEnd};
 use super::{Host, HostError, Interrupts};
 use crate::backup::{self, BackupError, Manifest, Most, Reader, Verified};
@@ -102,6 +103,11 @@ impl Host {
             JobEnd::Ended(result) if result == "done" => {}
             JobEnd::Ended(result) => return Err(self.failed(Job::Start, &unit, result)),
             JobEnd::NoSuchUnit => return Err(unknown()),
+        }
+        // There may have been another's by then, which its service takes as it is.
+        let made = self.podman.ask_volume(name, &fill.volume)?;
+        if !matches!(made, VolumeState::Ours(_)) {
+            return Err(HostError::ForeignVolume(fill.volume.clone()));
         }
         let lock = CopyLock::take(&self.account.folder(name), name.as_str(), &self.interrupts)?;
         let mut reader = restore.reader()?;

@@ -16,7 +16,7 @@ pub(crate) const TESTS: Tests = &[
     ("backup::priorities_select_and_order", priorities),
     ("backup::settings_come_back_or_are_overridden", settings),
     ("backup::of_what_is_in_the_trash", trashed),
-    ("backup::devices_are_left_out", devices),
+    ("backup::what_nobody_can_bring_back_is_left_out", hopeless),
     ("backup::whoever_dev_is_outside", mapping),
     ("backup::where_it_goes", output),
     ("backup::admitted_by_a_broker", brokered),
@@ -275,17 +275,25 @@ fn trashed(world: &World) -> Outcome {
     has_it(world, "alice", "abc")
 }
 
-/// Anybody may make the device that hides a file in overlayfs, and nobody in a container any other.
-fn devices(world: &World) -> Outcome {
+/// Anybody may make the device that hides a file in overlayfs, a path that is too long for the kernel, and a name that
+/// tar may read as another.
+fn hopeless(world: &World) -> Outcome {
     world.ok("alice", &["rm", "-f", FILE])?;
     world.ctl(&["create", "abc"]).expect(0)?;
     let make = "mkdir layer && perl -e 'my ($mknodat, $path) = (`uname -m` =~ /aarch64/ ? 33 : 259, \"layer/gone\"); syscall($mknodat, -100, $path, 0020644, 0) == 0 or die $!' && test -c layer/gone && ln layer/gone layer/again && echo stays > layer/stays";
     world.ctl(&["exec", "abc", "--", "sh", "-c", make]).expect(0)?;
+    let deep = "printf one > flag; printf other > $(printf 'flag\\363\\240\\201\\201'); printf flag > $(printf '\\360\\237\\217\\264\\363\\240\\201\\247'); perl -e 'for (1 .. 42) { mkdir \"d\" x 100; chdir \"d\" x 100 } open(F, \">\", \"bottom\")'";
+    world.ctl(&["exec", "abc", "--", "sh", "-c", deep]).expect(0)?;
     let ran = world.ctl(&["backup", "abc", "-o", FILE]).expect(0)?;
-    ran.says("2 devices are left out: no container may make one; ./layer/")?;
+    ran.says("(a path that is too long)")?;
+    ran.says("(a name that tar may read otherwise)")?;
+    ran.says("7 files are left out, since no backup can bring them back: ./")?;
+    ran.says("(a device)")?;
     world.ctl(&["create", "two", "--from-backup", FILE]).expect(0)?;
-    let came = world.ctl(&["exec", "two", "--", "sh", "-c", "ls layer; cat layer/stays"]).expect(0)?;
-    ensure(came.out == "stays\nstays\n", &came.out)
+    let came = world
+        .ctl(&["exec", "two", "--", "sh", "-c", "ls layer; cat layer/stays flag; ls | wc -l; cat *\u{e0067}"])
+        .expect(0)?;
+    ensure(came.out == "stays\nstays\none5\nflag", &came.out)
 }
 
 /// The stream has the ids of the inside, so that it does not matter who they are outside.

@@ -17,6 +17,7 @@ const OUT: &[&str] = &[
 const INTO: &[&str] =
     &["--extract", "--directory=/volume", "--same-permissions", "--same-owner", "--delay-directory-restore"];
 const BOTH: &[&str] = &[
+    "--file=-",
     "--numeric-owner",
     "--acls",
     "--xattrs",
@@ -27,7 +28,11 @@ const BOTH: &[&str] = &[
     "--anchored",
 ];
 /// The login of a device is one device's: a copy of it would be the same device twice.
-const NOT_OF_STATE: &str = "--exclude=./tailscale";
+const LOGIN: &str = "tailscale";
+/// A locale that takes names as they are, which C does not (src/backup/entry.rs); and nothing of the image's for tar.
+const ENVIRONMENT: &[&str] = &["LC_ALL=C.UTF-8", "TAR_OPTIONS=", "TAPE="];
+/// KiB that tar may have: it keeps folders and links in mind until its end, a few hundred bytes for each.
+const MOST_MEMORY: u32 = 1 << 20;
 
 pub(super) fn arguments(copy: Copy<'_>, way: Way) -> Vec<String> {
     let mut list: Vec<String> =
@@ -49,17 +54,22 @@ pub(super) fn arguments(copy: Copy<'_>, way: Way) -> Vec<String> {
     list.push(format!("--label={}={}", names::LABEL, copy.name));
     let mode = if way == Way::Out { "ro,nocopy" } else { "nocopy" };
     list.push(format!("--volume={}:/volume:{mode}", copy.volume));
-    list.extend(["--env=LC_ALL=C", "--preserve-fds=1", "--entrypoint=/bin/sh"].map(str::to_owned));
+    list.extend(ENVIRONMENT.iter().map(|variable| format!("--env={variable}")));
+    list.extend(["--preserve-fds=1", "--entrypoint=/bin/sh"].map(str::to_owned));
     list.push(copy.image.to_string());
     let (script, own) = match way {
-        Way::Out => ("exec tar \"$@\" >&3 3>&-", OUT),
-        // On disk before it is said to be through.
-        Way::Into => ("tar \"$@\" <&3 3<&- && exec sync -f /volume", INTO),
+        Way::Out => ("exec tar \"$@\" >&3 3>&-".to_owned(), OUT),
+        // On disk before it is said to be through; and whatever tar made of it, a login would be found.
+        Way::Into => {
+            let no_login = format!("test ! -e /volume/{LOGIN} -a ! -L /volume/{LOGIN}");
+            let no_login = if copy.part == Part::State { &no_login } else { "true" };
+            (format!("tar \"$@\" <&3 3<&- && {no_login} && exec sync -f /volume"), INTO)
+        }
     };
-    list.extend(["-c", script, "tar"].map(str::to_owned));
+    list.extend(["-c".to_owned(), format!("ulimit -v {MOST_MEMORY}; {script}"), "tar".to_owned()]);
     list.extend(own.iter().chain(BOTH).map(|&s| s.to_owned()));
     if copy.part == Part::State {
-        list.push(NOT_OF_STATE.to_owned());
+        list.push(format!("--exclude=./{LOGIN}"));
     }
     if way == Way::Out {
         list.push(".".to_owned());
