@@ -11,6 +11,7 @@ use crate::host::{self, Account, Held as HeldBox};
 use crate::plan::{self, TrashedBy};
 use crate::policy::life::book::{Book, Record};
 use crate::policy::life::{Act, Held, Now, Work};
+use crate::policy::warning::Event;
 use crate::settings::Settings;
 use crate::spec::BoxName;
 
@@ -43,14 +44,15 @@ struct Due {
 }
 
 pub(super) fn sample(_: &SampleArgs, _: Output) -> Result<(), Failure> {
-    look(&Account::current()?).map(drop)
+    look(&Account::current()?, |book| book.sampled = Some(host::now())).map(drop)
 }
 
 /// Looks at all boxes, and writes down what was seen.
-fn look(account: &Account) -> Result<Open, Failure> {
+fn look(account: &Account, also: impl FnOnce(&mut Book)) -> Result<Open, Failure> {
     let looked = life::look_at_all(account, &life::read(account))?;
     let mut open = Open::wait(account)?;
     looked.note(&mut open.book);
+    also(&mut open.book);
     open.save()?;
     Ok(open)
 }
@@ -65,7 +67,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     }
     let session = Session::begin(out, None)?;
     let account = session.host.account.clone();
-    let open = look(&account)?;
+    let open = look(&account, |_| ())?;
     if let Some(why) = &open.anew {
         out.warning(&format!("what was known of how your boxes are used cannot be read, and is counted anew: {why}"));
     }
@@ -73,7 +75,21 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     // Whoever keeps a box awake meanwhile is not kept waiting.
     drop(open);
     let due = due.iter().filter(|o| o.decision.now != Now::Nothing);
-    session.all(due, |outlook| one(&session, &outlook.name, &settings))
+    let done = session.all(due, |outlook| one(&session, &outlook.name, &settings));
+    // It ran, whatever became of one of them.
+    let mut open = Open::wait(&account)?;
+    open.book.cleaned = Some(host::now());
+    open.save()?;
+    done
+}
+
+/// For the administrator's command, where the broker has one. It decides nothing here: whoever cannot be told is told of
+/// in every other way.
+fn tell_administrator(session: &Session, name: &BoxName, event: Event, seconds: u64, work: &str) {
+    let told = session.host.broker().and_then(|broker| broker.map_or(Ok(()), |b| b.warn(name, event, seconds, work)));
+    if let Err(why) = told {
+        session.out.warning(&format!("the administrator's command was not told of {name}: {why}"));
+    }
 }
 
 fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<Outlook>, Failure> {
@@ -127,6 +143,8 @@ fn warn(session: &Session, held: HeldBox, (act, left): (Act, u64), settings: &Se
     if let Err(why) = life::tell(&session.host, &outlook, &text) {
         session.out.warning(&why.to_string());
     }
+    let work = if found.work == Work::Some { found.text.as_str() } else { "" };
+    tell_administrator(session, &outlook.name, Event::ahead(act), left, work);
     let mut open = Open::wait(&session.host.account)?;
     if let Some(record) = open.book.record_mut(&outlook.name) {
         record.warned(act, stage);
@@ -176,6 +194,7 @@ fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Resu
         record.begin_anew();
     }
     open.save()?;
+    tell_administrator(session, name, Event::done(act), 0, "");
     session.out.remark(&said);
     Ok(())
 }

@@ -46,6 +46,11 @@ pub struct Book {
     /// Seconds for which boxes were looked after.
     clock: u64,
     tick: Option<Tick>,
+    /// When the owner's timers last ran, on the wall's clock; for people.
+    #[serde(default)]
+    pub sampled: Option<Timestamp>,
+    #[serde(default)]
+    pub cleaned: Option<Timestamp>,
     #[serde(default)]
     boxes: BTreeMap<BoxName, Record>,
 }
