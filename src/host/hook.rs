@@ -79,7 +79,8 @@ pub fn answer() -> Result<(), String> {
     connection.set_read_timeout(Some(READ)).map_err(odd)?;
     let mut document = String::new();
     Read::by_ref(&mut connection).take(LONGEST).read_to_string(&mut document).map_err(odd)?;
-    let told = tell(&document);
+    let is_document = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&document).is_ok();
+    let told = if is_document { tell(&document) } else { Err("that is no document of devboxd's".to_owned()) };
     let answer = told.as_ref().map_or_else(String::as_str, |()| TAKEN);
     // Who is gone has noted that nothing came.
     let _ = connection.write_all(format!("{answer}\n").as_bytes());

@@ -49,6 +49,8 @@ fn administrators_only(world: &World) -> Outcome {
         ("Reconcile", &["b", "true"]),
         ("Act", &["sss", "destroy", "alice", "precious"]),
         ("Status", &[]),
+        ("Hook", &["b", "false"]),
+        ("Hook", &["b", "true"]),
     ] {
         let ran = world.run("bob", &call(method, arguments)).expect(1)?;
         ran.says("only administrators may do this")?;

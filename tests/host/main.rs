@@ -10,6 +10,7 @@ mod commands;
 mod doctor;
 mod editor;
 mod faults;
+mod hook;
 mod hosts;
 mod image;
 mod inputs;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         editor::TESTS,
         syncthing::TESTS,
         life::TESTS,
+        hook::TESTS,
         syncthing_page::TESTS,
         lab::TESTS,
         trash::TESTS,
