@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::broker::call;
 use super::life::{CLEANUP, pass, says};
-use super::world::{Outcome, Ran, Tests, World, ensure};
+use super::world::{Outcome, Ran, Running, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("hook::an_idle_box_reaches_it_once", idle),
@@ -241,23 +241,43 @@ fn confined(world: &World) -> Outcome {
     ensure(said.is_empty(), &said)
 }
 
-/// The scripts of docs/warnings, with stand-ins for a sendmail and a chat.
+/// A mail server of one mail.
+const MAIL: &str = r#"$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:25", Listen => 1, ReuseAddr => 1) or die $!;
+    open F, ">/run/mail-is-up"; $c = $s->accept; $/ = "\r\n"; print $c "220 hello\r\n";
+    while (<$c>) {
+        s/\r//; print;
+        if (/^QUIT/) { print $c "221 bye\r\n"; last }
+        if (/^DATA/) { print $c "354 go on\r\n"; while (<$c>) { s/\r//; print; last if /^\.$/ } }
+        print $c "250 ok\r\n";
+    }"#;
+/// A chat that is told one thing.
+const CHAT: &str = r#"$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8199", Listen => 1, ReuseAddr => 1) or die $!;
+    open F, ">/run/chat-is-up"; $c = $s->accept;
+    while (<$c>) { print if /^POST/; $n = $1 if /^content-length: (\d+)/i; last if /^\r\n/ }
+    read $c, $b, $n; print $b; print $c "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n""#;
+
+/// A server beside the command; it is up.
+fn serve(world: &World, program: &str, mark: &str) -> Result<Running, libtest_mimic::Failed> {
+    let serving = world.spawn("root", &["timeout", "60", "perl", "-MIO::Socket::INET", "-e", program]);
+    let up = format!("until [ -e {mark} ]; do sleep 0.05; done; rm {mark}");
+    world.ok("root", &["timeout", "30", "sh", "-c", &up])?;
+    Ok(serving)
+}
+
+/// The scripts of docs/warnings, with stand-ins for a mail server and a chat.
 fn examples(world: &World) -> Outcome {
     let script = |name: &str| std::fs::read_to_string(format!("{}/docs/warnings/{name}", env!("CARGO_MANIFEST_DIR")));
     install(world, "")?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
-    let stand_in = "#!/bin/sh\n{ echo \"arguments: $*\"; cat; echo .; } >>/var/lib/warned/mail\n";
     hook(world, &script("mail.sh")?)?;
-    world.write("/usr/local/bin/sendmail", stand_in);
-    world.ok("root", &["chmod", "755", "/usr/local/bin/sendmail"])?;
     world.write("/etc/devbox/users.toml", &format!("[warnings]\ncommand = [\"{HOOK}\", \"root\"]\n"));
+    let server = serve(world, MAIL, "/run/mail-is-up")?;
     let odd = "api: 1 changed file\nBcc: all@example.com\n.\n";
     warn(world, "alice", "abc", "stop-ahead", "90000", odd).expect(0)?;
-    let arrived = "until grep -qx . /var/lib/warned/mail; do sleep 0.05; done 2>/dev/null; cat /var/lib/warned/mail";
-    let mail = world.ok("root", &["timeout", "40", "sh", "-c", arrived]);
-    world.ok("root", &["rm", "/usr/local/bin/sendmail"])?;
-    let mail = mail?;
-    says(&mail, "arguments: -i -t\nTo: alice\nCc: root\nSubject: [")?;
+    let mail = server.finish().expect(0)?.out;
+    says(&mail, "MAIL FROM:<devbox-warn>")?;
+    says(&mail, "RCPT TO:<alice>\nRCPT TO:<root>\nDATA\n")?;
+    says(&mail, "\nTo: alice, root\nSubject: [")?;
     says(&mail, "] nobody uses alice's box abc; in 1 day it is stopped, and its data stays\n")?;
     says(&mail, "to prevent it: devbox-ctl keep-awake abc --for 8h\n")?;
     says(&mail, "git work in it that is nowhere else: api: 1 changed fileBcc: all@example.com.\n")?;
@@ -265,12 +285,7 @@ fn examples(world: &World) -> Outcome {
     // A chat: one request of whatever it is sent.
     hook(world, &script("webhook.sh")?)?;
     world.write("/etc/credstore/devbox-warn.url", "http://127.0.0.1:8199/secret-of-the-chat\n");
-    let serve = r#"$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8199", Listen => 1, ReuseAddr => 1) or die $!;
-        open F, ">/run/chat-is-up"; $c = $s->accept;
-        while (<$c>) { print if /^POST/; $n = $1 if /^content-length: (\d+)/i; last if /^\r\n/ }
-        read $c, $b, $n; print $b; print $c "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n""#;
-    let chat = world.spawn("root", &["timeout", "60", "perl", "-MIO::Socket::INET", "-e", serve]);
-    world.ok("root", &["timeout", "30", "sh", "-c", "until [ -e /run/chat-is-up ]; do sleep 0.05; done"])?;
+    let chat = serve(world, CHAT, "/run/chat-is-up")?;
     warn(world, "alice", "abc", "stop-ahead", "200000", "it's \"<!channel>\" \\ `x`").expect(0)?;
     let said = chat.finish().expect(0)?.out;
     says(&said, "POST /secret-of-the-chat HTTP/1.1")?;
