@@ -167,7 +167,8 @@ fn timers(host: &Host) -> Result<Vec<Checked>, HostError> {
             bad(check, format!("{without}{last}: {timer} does not run"), mend)
         } else if ago > SILENT {
             let service = timer.replace(".timer", ".service");
-            bad(check, format!("{without}{last}: {service} fails"), format!("`journalctl --user -u {service}`"))
+            let mend = format!("`systemctl --user start {service}` runs it now; `journalctl --user -u {service}`");
+            bad(check, format!("{without}{last}: {service} has not come through for two days"), mend)
         } else {
             good(check, does)
         });

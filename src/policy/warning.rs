@@ -3,7 +3,7 @@
 //! Its owner says which box, which event, in how long and what was found in it; every other word is ours.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::life::{Act, DAY};
 use crate::spec::BoxName;
@@ -19,7 +19,8 @@ const MOST_TRIES: u32 = 8;
 const FIRST_PAUSE: i64 = 600;
 
 /// What is told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Event {
     StopAhead,
     TrashAhead,
@@ -78,6 +79,24 @@ pub struct Said {
     seconds: u64,
     /// Git work in it that is nowhere else; empty: none that is known.
     work: String,
+}
+
+/// What could not be said, for nobody answered; its owner keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsaid {
+    pub name: BoxName,
+    pub event: Event,
+    /// When it happens, or happened.
+    pub at: Timestamp,
+    pub work: String,
+}
+
+impl Unsaid {
+    /// In how many seconds; none of a warning whose time is over.
+    pub fn ahead(&self, now: Timestamp) -> Option<u64> {
+        let left = u64::try_from(self.at.as_second() - now.as_second()).unwrap_or(0);
+        if self.event.is_ahead() { Some(left).filter(|left| *left > 0) } else { Some(0) }
+    }
 }
 
 /// Whom it is about.
@@ -264,6 +283,19 @@ mod tests {
         assert_eq!(json["owner"], "alice");
         let long = Said::parse("abc", "stop-ahead", 1, &"é".repeat(2000)).unwrap();
         assert_eq!(long.work.chars().count(), LONGEST_WORK);
+    }
+
+    #[test]
+    fn what_could_not_be_said_is_said_while_it_holds() {
+        let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let unsaid = |event| Unsaid { name: "abc".parse().unwrap(), event, at, work: String::new() };
+        let before = Timestamp::from_second(at.as_second() - 60).unwrap();
+        let after = Timestamp::from_second(at.as_second() + 60).unwrap();
+        assert_eq!([before, at, after].map(|now| unsaid(Event::StopAhead).ahead(now)), [Some(60), None, None]);
+        assert_eq!([before, after].map(|now| unsaid(Event::Stopped).ahead(now)), [Some(0), Some(0)]);
+        let kept = serde_json::to_string(&unsaid(Event::StopAhead)).unwrap();
+        assert!(kept.contains("\"stop-ahead\""), "{kept}");
+        assert_eq!(serde_json::from_str::<Unsaid>(&kept).unwrap(), unsaid(Event::StopAhead));
     }
 
     #[test]

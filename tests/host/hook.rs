@@ -9,6 +9,7 @@ use super::world::{Outcome, Ran, Running, Tests, World, ensure};
 pub(crate) const TESTS: Tests = &[
     ("hook::an_idle_box_reaches_it_once", idle),
     ("hook::one_that_fails_hangs_or_is_missing", failing),
+    ("hook::a_broker_that_does_not_answer", unanswered),
     ("hook::hostile_owners", hostile),
     ("hook::it_has_little", confined),
     ("hook::examples", examples),
@@ -165,6 +166,25 @@ fn failing(world: &World) -> Outcome {
     ensure(events == expected, &format!("{events:?}"))?;
     admin(world, &["check"]).expect(0)?.says("takes them")?;
     world.run("root", &["devbox-ctl", "doctor"]).says("takes them")
+}
+
+/// Its owner is told all the same, and the box is stopped in time.
+fn unanswered(world: &World) -> Outcome {
+    install(world, "[defaults]\nidle_stop_days = 1\n")?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    world.override_devboxd("[Service]\nExecStart=\nExecStart=/bin/false\nRestart=no\n")?;
+    let warned = pass(world, 0, 13, CLEANUP)?;
+    let stopped = pass(world, 13, 26, CLEANUP);
+    world.override_devboxd("")?;
+    says(&warned, "in 12 hours it is stopped")?;
+    says(&stopped?, "abc is stopped")?;
+    // The next cleanup tells it: what was ahead is over by then.
+    told(world, 0)?;
+    pass(world, 38, 38, CLEANUP)?;
+    ensure(told(world, 1)?[0]["event"] == "stopped", "told later")?;
+    pass(world, 38, 39, CLEANUP)?;
+    quiet(world)?;
+    told(world, 1).map(drop)
 }
 
 fn hostile(world: &World) -> Outcome {

@@ -230,8 +230,8 @@ fn an_owner_whose_timer_is_silent_is_told_of() {
         &Request::Report {
             boxes: vec![("abc".to_owned(), 1000, 1 << 30, false)],
             disk_bytes: 5,
-            sampled: 0,
-            cleaned: 0,
+            sampled: i64::MAX,
+            cleaned: i64::MAX,
         },
     )
     .unwrap();
