@@ -70,7 +70,6 @@ fn carry(queue: &Queue, activity: &Arc<Activity>, socket: &Path, woken: &Receive
                 failures += 1;
                 eprintln!("a warning was not taken, try {}: {why}", waiting.tries + 1);
             }
-            // What cannot be noted would be handed over for ever.
             if ask(queue, WarnRequest::Outcome { waiting, trouble }).is_none() {
                 break;
             }

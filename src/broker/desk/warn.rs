@@ -104,14 +104,19 @@ impl Desk {
     ) -> rusqlite::Result<Verdict> {
         match request {
             WarnRequest::Next if !self.has_hook() => Ok(Ok(Answer::Waiting(None))),
-            WarnRequest::Next => Ok(Ok(Answer::Waiting(ledger.next_warning(seen.now)?))),
+            WarnRequest::Next => {
+                let waiting = ledger.next_warning(seen.now)?;
+                if let Some(Waiting { id, tries, .. }) = &waiting {
+                    ledger.is_tried(*id, pause(tries + 1).map(|pause| seen.now + pause))?;
+                }
+                Ok(Ok(Answer::Waiting(waiting)))
+            }
             WarnRequest::Outcome { waiting, trouble: None } => {
                 ledger.handed_over(waiting.id)?;
                 Ok(Ok(Answer::Done))
             }
             WarnRequest::Outcome { waiting, trouble: Some(why) } => {
-                let next = pause(waiting.tries + 1).map(|pause| seen.now + pause);
-                ledger.not_handed_over(waiting.id, &plain(why, 300), next)?;
+                ledger.not_handed_over(waiting.id, &plain(why, 300))?;
                 Ok(Ok(Answer::Done))
             }
             WarnRequest::Again => {

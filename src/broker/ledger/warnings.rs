@@ -1,6 +1,6 @@
 //! What owners said for the administrator's command: each once, until it is handed over.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::Ledger;
 use crate::policy::warning::Said;
@@ -68,28 +68,32 @@ impl Ledger<'_> {
 
     /// The next that is to be handed over: those that never failed first, so that nobody's holds up the others.
     pub(in crate::broker) fn next_warning(&self, now: i64) -> rusqlite::Result<Option<Waiting>> {
-        let waiting =
-            |row: &rusqlite::Row<'_>| Ok(Waiting { id: row.get(0)?, document: row.get(1)?, tries: row.get(2)? });
+        let waiting = |row: &Row<'_>| Ok(Waiting { id: row.get(0)?, document: row.get(1)?, tries: row.get(2)? });
         self.0
             .prepare_cached("SELECT id, document, tries FROM warnings WHERE document IS NOT NULL AND next <= ?1 ORDER BY tries, id LIMIT 1")?
             .query_row([now], waiting)
             .optional()
     }
 
+    /// Counted before it is tried: what could not be written after it would be handed over for ever. `next`: when it is
+    /// tried again if nothing comes of this; none: not by itself.
+    pub(in crate::broker) fn is_tried(&self, id: i64, next: Option<i64>) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached("UPDATE warnings SET tries = tries + 1, next = ?2 WHERE id = ?1")?
+            .execute(params![id, next])
+            .map(drop)
+    }
+
     pub(in crate::broker) fn handed_over(&self, id: i64) -> rusqlite::Result<()> {
         self.0.prepare_cached("UPDATE warnings SET document = NULL WHERE id = ?1")?.execute([id]).map(drop)
     }
 
-    /// `next`: when it is tried again; none: not by itself.
-    pub(in crate::broker) fn not_handed_over(&self, id: i64, trouble: &str, next: Option<i64>) -> rusqlite::Result<()> {
-        self.0
-            .prepare_cached("UPDATE warnings SET tries = tries + 1, next = ?2, trouble = ?3 WHERE id = ?1")?
-            .execute(params![id, next, trouble])
-            .map(drop)
+    pub(in crate::broker) fn not_handed_over(&self, id: i64, trouble: &str) -> rusqlite::Result<()> {
+        self.0.prepare_cached("UPDATE warnings SET trouble = ?2 WHERE id = ?1")?.execute(params![id, trouble]).map(drop)
     }
 
     pub(in crate::broker) fn failing(&self) -> rusqlite::Result<Option<Failing>> {
-        const FAILED: &str = "FROM warnings WHERE document IS NOT NULL AND tries > 0";
+        const FAILED: &str = "FROM warnings WHERE document IS NOT NULL AND trouble != ''";
         let (waiting, given_up) = self
             .0
             .prepare_cached(&format!("SELECT count(next), count(*) - count(next) {FAILED}"))?
@@ -105,7 +109,7 @@ impl Ledger<'_> {
     /// All that wait are tried at once, also what was given up.
     pub(in crate::broker) fn try_warnings_again(&self, now: i64) -> rusqlite::Result<()> {
         self.0
-            .prepare_cached("UPDATE warnings SET tries = 0, next = ?1 WHERE document IS NOT NULL")?
+            .prepare_cached("UPDATE warnings SET tries = 0, next = ?1, trouble = '' WHERE document IS NOT NULL")?
             .execute([now])
             .map(drop)
     }
