@@ -21,6 +21,10 @@ pub const KEY: &str = "tailnet-key";
 pub const KEY_ANEW: &str = "tailnet-key-anew";
 /// The same for a box that has a login and is to log in anew with it.
 pub const KEY_ROTATED: &str = "tailnet-key-rotated";
+/// Where devboxd hands over what the administrator's command is told (systemd/devbox-warn.socket).
+pub const WARN_SOCKET: &str = "/run/devboxd/warn.sock";
+/// The answer of a command that took it; anything else says why it did not.
+pub const TAKEN: &str = "taken";
 /// Boxes in one answer: what devboxd has in memory at once.
 pub const PAGE: u32 = 1000;
 
@@ -95,6 +99,9 @@ pub struct OwnerUse {
     pub disk_bytes: u64,
     /// When it last did, in seconds since 1970; 0 is never.
     pub reported: i64,
+    /// When their boxes were last looked at and their cleanup last ran, by their own word; 0 is never or not told.
+    pub sampled: i64,
+    pub cleaned: i64,
 }
 
 /// Something that the ledger and the host disagree on.

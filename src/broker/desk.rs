@@ -2,11 +2,13 @@
 
 pub(super) mod admission;
 pub(super) mod login;
+pub(super) mod warn;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::ledger::{Held, Ledger, Reported};
+use super::ledger::warnings::Waiting;
+use super::ledger::{Held, Ledger, Reported, Timers};
 use super::rules::{Names, Rules};
 use super::{probe, reconcile};
 use crate::policy::host::Free;
@@ -17,6 +19,7 @@ use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
 
 use admission::Wanted;
 use login::LoginRequest;
+use warn::{Told, WarnRequest};
 
 /// How long a reservation holds: longer than the longest start.
 pub(super) const RESERVED_FOR: i64 = 600;
@@ -68,7 +71,16 @@ pub(super) enum Request {
     Report {
         boxes: Vec<(String, u32, u64, bool)>,
         disk_bytes: u64,
+        sampled: i64,
+        cleaned: i64,
     },
+    /// For the administrator's command.
+    Warn(Told),
+    /// Whether that command takes what it is told; with `test`, something to try it with.
+    Hook {
+        test: bool,
+    },
+    Warnings(WarnRequest),
     Boxes {
         all: bool,
         after: String,
@@ -107,6 +119,8 @@ pub(super) enum Answer {
     Status(bool, String),
     Login(Box<Facts>),
     Departed(Vec<Departed>, TailnetSettings),
+    Document(String),
+    Waiting(Option<Waiting>),
 }
 
 /// What is seen of the host beside the ledger.
@@ -156,6 +170,8 @@ impl Request {
             Self::Act { verb, .. } => Some(verb),
             Self::Evict { .. } => Some("evict"),
             Self::Reconcile { fix: true } => Some("reconcile"),
+            Self::Warn(_) => Some("warn"),
+            Self::Hook { test: true } => Some("warn --test"),
             Self::Login(LoginRequest::Given { .. }) => Some("key"),
             _ => None,
         }
@@ -172,6 +188,7 @@ impl Request {
             | Self::Act { name, .. }
             | Self::Evict { name, .. } => name,
             Self::Login(LoginRequest::Given { row }) => &row.name,
+            Self::Warn(told) => &told.name,
             _ => "",
         }
     }
@@ -186,6 +203,7 @@ impl Request {
                 | Self::Act { .. }
                 | Self::Evict { .. }
                 | Self::Status
+                | Self::Hook { .. }
         )
     }
 }
@@ -200,6 +218,10 @@ impl Desk {
         seen: &Seen,
     ) -> rusqlite::Result<Verdict> {
         self.rules.refresh(ledger)?;
+        // Nobody is to be told: nothing is looked at, and nothing is written.
+        if matches!(request, Request::Warn(_)) && !self.has_hook() {
+            return Ok(Ok(Answer::Done));
+        }
         // To give back is always allowed: it is bounded by what was reserved.
         if request.verb().is_some()
             && !matches!(request, Request::Release { .. } | Request::Evict { .. })
@@ -279,7 +301,16 @@ impl Desk {
                 .hint("`devbox-ctl report` tells the broker; then an administrator's `devbox-ctl admin reconcile --fix` mends it")),
                 held => Self::room(caller, held.map_or(*memory_bytes, |h| h.memory), seen),
             }),
-            Request::Report { boxes, disk_bytes } => report(ledger, caller, boxes, *disk_bytes, seen),
+            Request::Report { boxes, disk_bytes, sampled, cleaned } => {
+                // Their word, and not of what is to come.
+                let told = |at: &i64| Some((*at).clamp(0, seen.now));
+                let timers = Timers { reported: seen.now, sampled: told(sampled), cleaned: told(cleaned) };
+                report(ledger, caller, boxes, *disk_bytes, timers)
+            }
+            Request::Warn(told) => self.told(ledger, caller, told, seen),
+            Request::Hook { test: true } => Ok(self.hook_test(caller, seen)),
+            Request::Hook { test: false } => self.hook(ledger),
+            Request::Warnings(request) => self.warnings(ledger, request, seen),
             Request::Boxes { all, after } => {
                 let held = ledger.page((!all).then_some(caller.uid), after, wire::PAGE)?;
                 let shown = held.into_iter().map(|held| self.shown(ledger, held, seen));
@@ -376,17 +407,17 @@ fn report(
     caller: &Caller,
     boxes: &[(String, u32, u64, bool)],
     disk_bytes: u64,
-    seen: &Seen,
+    timers: Timers,
 ) -> rusqlite::Result<Verdict> {
     if boxes.len() > MOST_REPORTED {
         // A part of it would make the others look lost.
         return Ok(Err(Refused::new(Why::InvalidInput, format!("a report has at most {MOST_REPORTED} boxes"))));
     }
-    if ledger.reported_at(caller.uid)? == Some(seen.now) {
+    if ledger.reported_at(caller.uid)? == Some(timers.reported) {
         return Ok(Err(Refused::new(Why::TooMany, "one report a second is enough")));
     }
     let boxes: Vec<Reported> = boxes.iter().filter_map(reported).collect();
-    ledger.report(caller.uid, seen.now, disk_bytes, &boxes)?;
+    ledger.report(caller.uid, timers, disk_bytes, &boxes)?;
     Ok(Ok(Answer::Done))
 }
 

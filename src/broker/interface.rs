@@ -8,6 +8,8 @@ use zbus::message::Header;
 use zbus::{Connection, interface};
 
 use super::caller::Callers;
+use super::courier::Courier;
+use super::desk::warn::{Told, WarnRequest};
 use super::desk::{Answer, Request};
 use super::login::{AtWork, Giver, Place};
 use super::queue::Queue;
@@ -61,6 +63,7 @@ pub(super) struct Broker {
     pub(super) giver: Arc<Giver>,
     /// Calls that wait for the provider.
     pub(super) asking: Arc<AtWork>,
+    pub(super) courier: Courier,
 }
 
 impl Broker {
@@ -176,15 +179,66 @@ impl Broker {
         self.ask(connection, &header, Request::Start { name, memory_bytes }).await.map(drop)
     }
 
-    /// The boxes (name, thousandths of a processor, bytes of memory, whether it is in the trash) and the disk that the caller has, as they say.
+    /// The boxes (name, thousandths of a processor, bytes of memory, whether it is in the trash) and the disk that the
+    /// caller has, when their boxes were last looked at, and when their cleanup last ran (seconds since 1970, 0 for
+    /// never), as they say.
     async fn report(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
         boxes: Vec<(String, u32, u64, bool)>,
         disk_bytes: u64,
+        sampled: i64,
+        cleaned: i64,
     ) -> Result<(), Refused> {
-        self.ask(connection, &header, Request::Report { boxes, disk_bytes }).await.map(drop)
+        self.ask(connection, &header, Request::Report { boxes, disk_bytes, sampled, cleaned }).await.map(drop)
+    }
+
+    /// Tells the administrator's command, where there is one, of a box of the caller's: `stop-ahead`, `trash-ahead` or
+    /// `delete-ahead` in so many seconds, or `stopped`, `trashed` or `deleted`; and what git work was found in it that
+    /// is nowhere else.
+    async fn warn(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+        event: String,
+        seconds: u64,
+        work: String,
+    ) -> Result<(), Refused> {
+        self.ask(connection, &header, Request::Warn(Told { name, event, seconds, work })).await?;
+        self.courier.wake();
+        Ok(())
+    }
+
+    /// Whether the administrator's command takes what it is told, and in words how that stands; with `test` it is told
+    /// of a box that there is not. For administrators.
+    #[zbus(out_args("good", "text"))]
+    async fn hook(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        test: bool,
+    ) -> Result<(bool, String), Refused> {
+        let _at_work = self.activity.begin();
+        let document = match self.ask(connection, &header, Request::Hook { test }).await? {
+            Answer::Status(good, said) => return Ok((good, said)),
+            Answer::Document(document) => document,
+            _ => return odd(),
+        };
+        let caller = self.callers.of(connection, &header).await?;
+        let place = self.place(caller.uid)?;
+        let courier = self.courier.clone();
+        let taken = aside(move || {
+            let _place = place;
+            courier.hand_over(&document)
+        });
+        if let Err(why) = taken.await? {
+            return Ok((false, why));
+        }
+        self.queue.ask(caller, Request::Warnings(WarnRequest::Again)).await?;
+        self.courier.wake();
+        Ok((true, "the command took a test".to_owned()))
     }
 
     /// The caller's boxes, or everybody's for administrators: by name, the first thousand after that name.
@@ -288,6 +342,8 @@ impl Broker {
         let _at_work = self.activity.begin();
         let caller = self.callers.of(connection, &header).await?;
         let place = self.place(caller.uid)?;
+        // The timer's call is the clock by which warnings are tried again.
+        self.courier.wake();
         let giver = Arc::clone(&self.giver);
         aside(move || {
             let _place = place;
@@ -333,7 +389,8 @@ mod tests {
         let queue: Arc<Queue> = Arc::default();
         let giver = Arc::new(Giver::new(Arc::clone(&queue), crate::tailnet::Credentials::Given(None)));
         let (activity, asking) = (Arc::new(Activity::new()), Arc::default());
-        let broker = Broker { queue, activity, callers: Callers::default(), giver, asking };
+        let (callers, courier) = (Callers::default(), Courier::idle());
+        let broker = Broker { queue, activity, callers, giver, asking, courier };
         let mut xml = String::from("<node name=\"/io/devbox/Broker1\">\n");
         broker.introspect_to_writer(&mut xml, 2);
         xml += "</node>\n";

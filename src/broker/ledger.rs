@@ -3,6 +3,7 @@
 //! Every change is made inside a transaction of the [`desk`](super::desk); this file only knows the tables.
 
 pub(super) mod devices;
+pub(super) mod warnings;
 
 use std::path::Path;
 
@@ -40,8 +41,14 @@ ALTER TABLE boxes ADD COLUMN trashed INTEGER;
 ALTER TABLE reported ADD COLUMN trashed INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// What version 4 has more: which timers of an owner's go, and what is to be told to the administrator's command.
+const SINCE_4: &str = "
+ALTER TABLE reports ADD COLUMN sampled INTEGER;
+ALTER TABLE reports ADD COLUMN cleaned INTEGER;
+";
+
 /// Raised with the tables.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// A name that somebody holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +88,15 @@ pub(super) struct Reported {
     pub(super) trashed: bool,
 }
 
+/// What an owner's timer last told of itself and of their other timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Timers {
+    pub(super) reported: i64,
+    /// When boxes were last looked at, and when the cleanup last ran; 0 is never, none was not told.
+    pub(super) sampled: Option<i64>,
+    pub(super) cleaned: Option<i64>,
+}
+
 /// Opens the ledger and makes what is missing of it.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
@@ -93,9 +109,10 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     // Only where they are missing: a ledger whose disk is full can still be read.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < VERSION {
+        let before_3 = if version < 3 { format!("{SCHEMA} {} {SINCE_3}", devices::SCHEMA) } else { String::new() };
         connection.execute_batch(&format!(
-            "BEGIN; {SCHEMA} {} {SINCE_3} PRAGMA user_version = {VERSION}; COMMIT;",
-            devices::SCHEMA
+            "BEGIN; {before_3} {SINCE_4} {} PRAGMA user_version = {VERSION}; COMMIT;",
+            warnings::SCHEMA
         ))?;
     }
     connection.set_prepared_statement_cache_capacity(32);
@@ -228,21 +245,31 @@ impl Ledger<'_> {
         lines.query_map(params![since, owner, most], line)?.collect()
     }
 
-    /// The last thing that was allowed with an owner's box.
+    /// Whether an owner gave this name back since then.
+    pub(super) fn was_released(&self, owner: u32, name: &str, then: i64) -> rusqlite::Result<bool> {
+        self.0
+            .prepare_cached("SELECT count(*) > 0 FROM audit WHERE uid = ?1 AND at > ?3 AND name = ?2 AND verb = 'release' AND outcome = 'allowed'")?
+            .query_row(params![owner, name, then], |row| row.get(0))
+    }
+
+    /// The last thing that was allowed with an owner's box; what is only told of it is none.
     pub(super) fn last_verb(&self, owner: u32, name: &str) -> rusqlite::Result<Option<String>> {
         self.0
             .prepare_cached(
-                "SELECT verb FROM audit WHERE uid = ?1 AND name = ?2 AND outcome = 'allowed' ORDER BY id DESC LIMIT 1",
+                "SELECT verb FROM audit WHERE uid = ?1 AND name = ?2 AND outcome = 'allowed' AND verb != 'warn' \
+                 ORDER BY id DESC LIMIT 1",
             )?
             .query_row(params![owner, name], |row| row.get(0))
             .optional()
     }
 
-    pub(super) fn report(&self, uid: u32, now: i64, disk: u64, boxes: &[Reported]) -> rusqlite::Result<()> {
+    pub(super) fn report(&self, uid: u32, timers: Timers, disk: u64, boxes: &[Reported]) -> rusqlite::Result<()> {
         let disk = i64::try_from(disk).unwrap_or(i64::MAX);
         self.0
-            .prepare_cached("INSERT OR REPLACE INTO reports VALUES (?1, ?2, ?3)")?
-            .execute(params![uid, now, disk])?;
+            .prepare_cached(
+                "INSERT OR REPLACE INTO reports (uid, at, disk, sampled, cleaned) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![uid, timers.reported, disk, timers.sampled, timers.cleaned])?;
         self.0.prepare_cached("DELETE FROM reported WHERE uid = ?1")?.execute([uid])?;
         for b in boxes {
             let memory = i64::try_from(b.memory).unwrap_or(i64::MAX);
@@ -257,10 +284,13 @@ impl Ledger<'_> {
         self.0.prepare_cached("SELECT at FROM reports WHERE uid = ?1")?.query_row([uid], |row| row.get(0)).optional()
     }
 
-    /// (uid, when, bytes of disk) of every owner that ever reported.
-    pub(super) fn reports(&self) -> rusqlite::Result<Vec<(u32, i64, u64)>> {
-        let mut rows = self.0.prepare_cached("SELECT uid, at, disk FROM reports ORDER BY uid")?;
-        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs())))?.collect()
+    /// Of every owner that ever reported.
+    pub(super) fn reports(&self) -> rusqlite::Result<Vec<(u32, Timers)>> {
+        let mut rows = self.0.prepare_cached("SELECT uid, at, sampled, cleaned FROM reports ORDER BY uid")?;
+        let one = |row: &Row<'_>| {
+            Ok((row.get(0)?, Timers { reported: row.get(1)?, sampled: row.get(2)?, cleaned: row.get(3)? }))
+        };
+        rows.query_map([], one)?.collect()
     }
 
     pub(super) fn reported(&self, uid: u32) -> rusqlite::Result<Vec<Reported>> {
@@ -283,7 +313,8 @@ impl Ledger<'_> {
             "SELECT u.uid, count(b.name) FILTER (WHERE b.trashed IS NULL), \
                     coalesce(sum(b.cpu) FILTER (WHERE b.trashed IS NULL), 0), \
                     coalesce(sum(b.memory) FILTER (WHERE b.trashed IS NULL), 0), \
-                    coalesce(r.disk, 0), coalesce(r.at, 0), count(b.trashed) \
+                    coalesce(r.disk, 0), coalesce(r.at, 0), count(b.trashed), \
+                    coalesce(r.sampled, 0), coalesce(r.cleaned, 0) \
              FROM (SELECT uid FROM boxes UNION SELECT uid FROM reports) u \
              LEFT JOIN boxes b ON b.uid = u.uid LEFT JOIN reports r ON r.uid = u.uid GROUP BY u.uid ORDER BY u.uid",
         )?;
@@ -297,6 +328,8 @@ impl Ledger<'_> {
                 memory_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
                 disk_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
                 reported: row.get(5)?,
+                sampled: row.get(7)?,
+                cleaned: row.get(8)?,
             };
             Ok((row.get(0)?, used))
         };

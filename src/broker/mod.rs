@@ -4,6 +4,7 @@
 //! tenant may have written. It opens no file in a tenant's folder.
 
 mod caller;
+mod courier;
 mod desk;
 mod interface;
 mod ledger;
@@ -28,6 +29,7 @@ use zbus::fdo::RequestNameFlags;
 
 use crate::tailnet::Credentials;
 use crate::wire;
+use courier::Courier;
 use interface::{Activity, Broker};
 use login::{Giver, Serving};
 use queue::Queue;
@@ -84,12 +86,14 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         // Started by hand, or by the bus where the socket is not enabled.
         _ => None,
     };
+    let courier = Courier::start(Arc::clone(&queue), Arc::clone(&activity))?;
     let broker = Broker {
         queue: Arc::clone(&queue),
         activity: Arc::clone(&activity),
         callers: caller::Callers::default(),
         giver,
         asking: Arc::default(),
+        courier,
     };
     let idle = Duration::try_from_secs_f64(args.idle)?;
     let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle, serving));

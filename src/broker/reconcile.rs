@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::desk::Seen;
 use super::desk::admission::trash_of;
-use super::ledger::{Held, Ledger, Reported};
+use super::ledger::{Held, Ledger, Reported, Timers};
 use super::rules::Names;
 use crate::policy::host;
 use crate::policy::limits::{self, Refusal, Request};
@@ -41,7 +41,8 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
             Finding { kind: kind.to_owned(), owner: names.of(uid), name: name.to_owned(), text, mends: mend.is_some() };
         found.push(Found { told, mend });
     };
-    let reports: BTreeMap<u32, i64> = ledger.reports()?.into_iter().map(|(uid, at, _)| (uid, at)).collect();
+    let timers: BTreeMap<u32, Timers> = ledger.reports()?.into_iter().collect();
+    let reports: BTreeMap<u32, i64> = timers.iter().map(|(uid, told)| (*uid, told.reported)).collect();
     let mut reported: BTreeMap<(u32, String), Reported> = BTreeMap::new();
     for uid in reports.keys() {
         reported.extend(ledger.reported(*uid)?.into_iter().map(|r| ((*uid, r.name.clone()), r)));
@@ -128,13 +129,39 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
     }
     for uid in owners.into_iter().filter(|uid| !gone.contains(uid)) {
         let oldest = held.values().filter(|h| h.uid == uid).map(|h| h.since).min().unwrap_or(seen.now);
-        let heard = reports.get(&uid).copied().unwrap_or(oldest);
-        if seen.now - heard > SILENT {
-            let days = (seen.now - heard) / 86_400;
-            told("silent", uid, "", format!("their timer has not reported for {days} days"), None);
+        for text in silent(timers.get(&uid).copied(), oldest, seen.now) {
+            told("silent", uid, "", text, None);
         }
     }
     Ok(found)
+}
+
+/// Which of an owner's timers do not run, since when, and what comes of that. `oldest`: since when they have a box.
+///
+/// The other timers are judged at the moment of the report that told of them: what came after it is not known.
+fn silent(timers: Option<Timers>, oldest: i64, now: i64) -> Vec<String> {
+    let line = |timer: &str, since: i64, until: i64, never: bool, comes: &str| {
+        let date = jiff::Timestamp::from_second(since).map(|t| t.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
+        let days = (until - since) / 86_400;
+        let last = if never { "never ran; their oldest box is of" } else { "has not run since" };
+        format!("their {timer} {last} {date} ({days} days): {comes}; `devbox-ctl doctor` as them says what helps")
+    };
+    let heard = timers.map_or(oldest, |t| t.reported);
+    if now - heard > SILENT {
+        let comes = "what they have is not known";
+        return vec![line("devboxes-report.timer", heard, now, timers.is_none(), comes)];
+    }
+    let Some(Timers { reported, sampled, cleaned }) = timers else { return Vec::new() };
+    let others = [
+        ("devboxes-sample.timer", sampled, "no box of theirs is found unused"),
+        ("devboxes-cleanup.timer", cleaned, "no box of theirs is warned of or stopped"),
+    ];
+    let one = |(timer, last, comes): (&str, Option<i64>, &str)| {
+        let last = last?;
+        let since = if last == 0 { oldest } else { last };
+        (reported - since > SILENT).then(|| line(timer, since, reported, last == 0, comes))
+    };
+    others.into_iter().filter_map(one).collect()
 }
 
 /// Mends what can be. What is adopted is admitted first, as any other box: a report could name a thousand.

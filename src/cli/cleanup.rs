@@ -7,10 +7,11 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
 use crate::host::life::{self, Open, Outlook};
-use crate::host::{self, Account, Held as HeldBox};
+use crate::host::{self, Account, Held as HeldBox, HostError};
 use crate::plan::{self, TrashedBy};
 use crate::policy::life::book::{Book, Record};
 use crate::policy::life::{Act, Held, Now, Work};
+use crate::policy::warning::{Event, Unsaid};
 use crate::settings::Settings;
 use crate::spec::BoxName;
 
@@ -43,14 +44,15 @@ struct Due {
 }
 
 pub(super) fn sample(_: &SampleArgs, _: Output) -> Result<(), Failure> {
-    look(&Account::current()?).map(drop)
+    look(&Account::current()?, |book| book.sampled = Some(host::now())).map(drop)
 }
 
 /// Looks at all boxes, and writes down what was seen.
-fn look(account: &Account) -> Result<Open, Failure> {
+fn look(account: &Account, also: impl FnOnce(&mut Book)) -> Result<Open, Failure> {
     let looked = life::look_at_all(account, &life::read(account))?;
     let mut open = Open::wait(account)?;
     looked.note(&mut open.book);
+    also(&mut open.book);
     open.save()?;
     Ok(open)
 }
@@ -65,15 +67,62 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     }
     let session = Session::begin(out, None)?;
     let account = session.host.account.clone();
-    let open = look(&account)?;
+    let open = look(&account, |_| ())?;
     if let Some(why) = &open.anew {
         out.warning(&format!("what was known of how your boxes are used cannot be read, and is counted anew: {why}"));
     }
     let due = outlooks(&account, &open.book, &settings)?;
     // Whoever keeps a box awake meanwhile is not kept waiting.
     drop(open);
+    tell_again(&session)?;
     let due = due.iter().filter(|o| o.decision.now != Now::Nothing);
-    session.all(due, |outlook| one(&session, &outlook.name, &settings))
+    let done = session.all(due, |outlook| one(&session, &outlook.name, &settings));
+    // It ran, whatever became of one of them.
+    let mut open = Open::wait(&account)?;
+    open.book.cleaned = Some(host::now());
+    open.save()?;
+    done
+}
+
+/// More is nothing that a broker misses which has not answered for so long.
+const MOST_UNSAID: usize = 32;
+
+/// For the administrator's command, where the broker has one. It decides nothing here: whoever cannot be told is told of
+/// in every other way, and at the next cleanup.
+fn tell_administrator(session: &Session, unsaid: Unsaid) -> Result<(), Failure> {
+    if is_said(session, &unsaid) {
+        return Ok(());
+    }
+    let mut open = Open::wait(&session.host.account)?;
+    open.book.unsaid.push(unsaid);
+    open.book.unsaid.truncate(MOST_UNSAID);
+    Ok(open.save()?)
+}
+
+/// What could not be told before.
+fn tell_again(session: &Session) -> Result<(), Failure> {
+    let account = &session.host.account;
+    let unsaid = life::read(account).unsaid;
+    if unsaid.is_empty() {
+        return Ok(());
+    }
+    // Those behind one that nobody answers would each wait as long for it.
+    let said = unsaid.iter().take_while(|unsaid| is_said(session, unsaid)).count();
+    let mut open = Open::wait(account)?;
+    open.book.unsaid.drain(..said.min(open.book.unsaid.len()));
+    Ok(open.save()?)
+}
+
+/// Whether there is nothing left to say: a refusal is an answer too.
+fn is_said(session: &Session, unsaid: &Unsaid) -> bool {
+    let Some(seconds) = unsaid.ahead(host::now()) else { return true };
+    let (name, work) = (&unsaid.name, &unsaid.work);
+    let told =
+        session.host.broker().and_then(|broker| broker.map_or(Ok(()), |b| b.warn(name, unsaid.event, seconds, work)));
+    if let Err(why) = &told {
+        session.out.warning(&format!("the administrator's command was not told of {name}: {why}"));
+    }
+    !matches!(told, Err(HostError::Broker(_)))
 }
 
 fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<Outlook>, Failure> {
@@ -127,6 +176,9 @@ fn warn(session: &Session, held: HeldBox, (act, left): (Act, u64), settings: &Se
     if let Err(why) = life::tell(&session.host, &outlook, &text) {
         session.out.warning(&why.to_string());
     }
+    let work = if found.work == Work::Some { found.text.clone() } else { String::new() };
+    let (name, event, at) = (outlook.name.clone(), Event::ahead(act), life::in_seconds(left).unwrap_or_else(host::now));
+    tell_administrator(session, Unsaid { name, event, at, work })?;
     let mut open = Open::wait(&session.host.account)?;
     if let Some(record) = open.book.record_mut(&outlook.name) {
         record.warned(act, stage);
@@ -176,8 +228,13 @@ fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Resu
         record.begin_anew();
     }
     open.save()?;
+    // The broker may be slow to answer, and nobody waits for the book meanwhile.
+    drop(open);
     session.out.remark(&said);
-    Ok(())
+    tell_administrator(
+        session,
+        Unsaid { name: name.clone(), event: Event::done(act), at: host::now(), work: String::new() },
+    )
 }
 
 fn show(outlooks: &[Outlook], out: Output) {

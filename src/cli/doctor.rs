@@ -19,6 +19,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let mut checked = health::of_host();
     if nix::unistd::Uid::current().is_root() {
+        checked.extend(health::hook());
         checked.extend(health::escaped(None));
     } else {
         let session = if args.fix { Session::begin(out, None)? } else { Session::look(out)? };

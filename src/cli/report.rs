@@ -3,7 +3,7 @@
 use super::error::Failure;
 use super::output::Output;
 use super::session::Session;
-use crate::host::{AccountLock, Entry, entries, trashed_entries};
+use crate::host::{AccountLock, Entry, entries, life, trashed_entries};
 
 /// Tell the broker which boxes you have and what disk they use
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,8 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
             (entry.name.to_string(), cpu, memory, entry.trashed.is_some())
         })
         .collect();
-    broker.report(&boxes, disk)?;
+    let book = life::read(account);
+    broker.report(&boxes, disk, [book.sampled, book.cleaned])?;
     out.remark(&format!("told the broker of {} boxes and {}", boxes.len(), super::output::size(disk)));
     Ok(())
 }

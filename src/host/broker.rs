@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::debug;
 use zbus::proxy;
 
 use super::HostError;
+use crate::policy::warning::Event;
 use crate::spec::{BoxName, Cpu, Memory};
 use crate::wire::{self, AuditLine, ERROR_PREFIX, Finding, LedgerBox, OnTailnet, OwnerUse, Refused, Why};
 
@@ -18,7 +20,15 @@ trait Broker1 {
     fn trash(&self, name: &str) -> zbus::Result<()>;
     fn restore(&self, name: &str, cpu_millis: u32, memory_bytes: u64, start: bool) -> zbus::Result<()>;
     fn start(&self, name: &str, memory_bytes: u64) -> zbus::Result<()>;
-    fn report(&self, boxes: &[(String, u32, u64, bool)], disk_bytes: u64) -> zbus::Result<()>;
+    fn report(
+        &self,
+        boxes: &[(String, u32, u64, bool)],
+        disk_bytes: u64,
+        sampled: i64,
+        cleaned: i64,
+    ) -> zbus::Result<()>;
+    fn warn(&self, name: &str, event: &str, seconds: u64, work: &str) -> zbus::Result<()>;
+    fn hook(&self, test: bool) -> zbus::Result<(bool, String)>;
     fn boxes(&self, all: bool, after: &str) -> zbus::Result<Vec<LedgerBox>>;
     fn limits(&self) -> zbus::Result<Vec<OwnerUse>>;
     fn audit(&self, since: i64, owner: &str, most: u32) -> zbus::Result<Vec<AuditLine>>;
@@ -39,8 +49,8 @@ const INSTALLED: [&str; 4] = [
     "/etc/dbus-1/system-services",
     "/run/current-system/sw/share/dbus-1/system-services",
 ];
-/// Longer than the bus waits for a service to start.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than the bus waits for a service to start, and than a test of the administrator's command.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 pub struct Broker(Broker1Proxy<'static>);
@@ -104,10 +114,28 @@ impl Broker {
         said(zbus::block_on(self.0.restore(name.as_str(), cpu.millis(), memory.bytes(), start)))
     }
 
-    /// `true` beside a box: it is in the trash.
-    pub fn report(&self, boxes: &[(String, u32, u64, bool)], disk_bytes: u64) -> Result<(), HostError> {
+    /// `true` beside a box: it is in the trash. `timers`: when boxes were last looked at, and the cleanup last ran.
+    pub fn report(
+        &self,
+        boxes: &[(String, u32, u64, bool)],
+        disk_bytes: u64,
+        timers: [Option<Timestamp>; 2],
+    ) -> Result<(), HostError> {
         debug!("broker: Report of {} box(es)", boxes.len());
-        said(zbus::block_on(self.0.report(boxes, disk_bytes)))
+        let [sampled, cleaned] = timers.map(|at| at.map_or(0, Timestamp::as_second));
+        said(zbus::block_on(self.0.report(boxes, disk_bytes, sampled, cleaned)))
+    }
+
+    /// Tells the administrator's command, where there is one, what is said to the box's owner.
+    pub fn warn(&self, name: &BoxName, event: Event, seconds: u64, work: &str) -> Result<(), HostError> {
+        debug!("broker: Warn {name} {}", event.word());
+        said(zbus::block_on(self.0.warn(name.as_str(), event.word(), seconds, work)))
+    }
+
+    /// Whether that command takes what it is told, and in words how it stands; `test`: tried now.
+    pub fn hook(&self, test: bool) -> Result<(bool, String), HostError> {
+        debug!("broker: Hook {test}");
+        said(zbus::block_on(self.0.hook(test)))
     }
 
     /// By name.

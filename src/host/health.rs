@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
-use super::{Broker, Host, HostError, Pending, entries, generator, settings, trashed_entries};
+use super::{Broker, Host, HostError, Pending, entries, generator, hook, life, now, settings, trashed_entries};
 use crate::spec::ImageRef;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -120,19 +120,87 @@ pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
             _ => {}
         }
     }
-    if host.broker()?.is_some() {
-        let timer = "devboxes-report.timer";
-        let runs = host.systemd.states(timer)?.get(timer).is_some_and(|t| t.active == "active");
-        checked.push(if runs {
-            good("report", "your timer reports your boxes to the broker")
-        } else {
-            let mend =
-                format!("`systemctl --user start {timer}`; for everybody `sudo systemctl --global enable {timer}`");
-            bad("report", "your boxes and their disk use are not reported to the broker", mend)
-        });
-    }
+    checked.extend(timers(host)?);
     checked.extend(escaped(Some(uid)));
     Ok(checked)
+}
+
+/// (what it is checked as, the timer, what it does, what is so without it)
+const TIMERS: [(&str, &str, &str, &str); 3] = [
+    (
+        "report",
+        "devboxes-report.timer",
+        "your timer reports your boxes to the broker",
+        "your boxes and their disk use are not reported to the broker",
+    ),
+    (
+        "sample",
+        "devboxes-sample.timer",
+        "your boxes are looked at, so that what is used is known",
+        "nobody looks whether your boxes are used, and what is not used is not stopped",
+    ),
+    (
+        "cleanup",
+        "devboxes-cleanup.timer",
+        "your boxes that nobody uses are warned of and put away",
+        "your boxes that nobody uses are neither warned of nor put away",
+    ),
+];
+/// A timer that runs every few minutes or daily has run in this time, whatever it was delayed by.
+const SILENT: i64 = 2 * 86_400;
+
+/// The owner's timers: those that are not active, and those that are and do nothing all the same. Without a broker an
+/// owner may do without any; one that did its work once is missed.
+fn timers(host: &Host) -> Result<Vec<Checked>, HostError> {
+    let book = life::read(&host.account);
+    let has_broker = host.broker()?.is_some();
+    let oldest = entries(&host.account)?.iter().filter_map(|e| Some(e.spec.as_ref().ok()?.created_at)).min();
+    let mut checked = Vec::new();
+    for ((check, timer, does, without), last) in TIMERS.into_iter().zip([None, book.sampled, book.cleaned]) {
+        if !has_broker && last.is_none() {
+            continue;
+        }
+        let runs = host.systemd.states(timer)?.get(timer).is_some_and(|t| t.active == "active");
+        // One that never ran was due since there has been something to do.
+        let since = last.or(oldest).filter(|_| check != "report");
+        let ago = since.map_or(0, |at| now().as_second() - at.as_second());
+        let last = last.map(|at| format!(", since {}", at.strftime("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+        checked.push(if !runs {
+            let mend = format!(
+                "`systemctl --user unmask {timer}; systemctl --user start {timer}`; for everybody `sudo systemctl --global enable {timer}`"
+            );
+            bad(check, format!("{without}{last}: {timer} does not run"), mend)
+        } else if ago > SILENT {
+            let service = timer.replace(".timer", ".service");
+            let mend = format!("`systemctl --user start {service}` runs it now; `journalctl --user -u {service}`");
+            bad(check, format!("{without}{last}: {service} has not come through for two days"), mend)
+        } else {
+            good(check, does)
+        });
+    }
+    Ok(checked)
+}
+
+/// For root: whether the administrator's command takes what it is told.
+pub fn hook() -> Option<Checked> {
+    let command = settings().ok()?.warnings;
+    if command.is_empty() {
+        return None;
+    }
+    if let Err(why) = hook::check(&command) {
+        return Some(bad(
+            "warnings",
+            format!("[warnings] command: {why}"),
+            "mend that; `devbox-ctl admin warn --test` tries it",
+        ));
+    }
+    // A broker that does not answer is told of already.
+    let (is_good, text) = Broker::connect().ok()??.hook(false).ok()?;
+    Some(if is_good {
+        good("warnings", text)
+    } else {
+        bad("warnings", text, "`journalctl -u 'devbox-warn@*'`, and `devbox-ctl admin warn --test` tries it")
+    })
 }
 
 /// Processes of users outside of their slices: nothing of what limits them holds there. `None`: everybody's.

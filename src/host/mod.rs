@@ -15,6 +15,7 @@ mod files;
 mod generator;
 mod half_made;
 pub mod health;
+pub mod hook;
 mod interrupt;
 pub mod journal;
 mod keeper;

@@ -7,3 +7,4 @@ pub mod limits;
 pub mod login;
 pub mod said;
 pub mod slices;
+pub mod warning;

@@ -14,6 +14,7 @@ pub struct Fragment {
     host: Host,
     defaults: Owner,
     tailnet: Tailnet,
+    warnings: Warnings,
     users: BTreeMap<String, Owner>,
     // The original devbox-ctl had these at the top.
     #[serde(rename = "maxPerUser")]
@@ -83,6 +84,12 @@ struct Tailnet {
     ca: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Warnings {
+    command: Option<Vec<String>>,
+}
+
 /// Each named field of `$later` that is set wins.
 macro_rules! later_wins {
     ($ours:expr, $later:expr, $($field:ident)+) => {
@@ -117,6 +124,7 @@ impl Fragment {
         later_wins!(self, later, max_per_user max_global op_vault default_cpu default_memory idle_stop_days stopped_destroy_days);
         later_wins!(self.host, later.host, max_boxes total_cpu total_memory);
         later_wins!(self.tailnet, later.tailnet, provider op_vault tags url credential path command ca);
+        later_wins!(self.warnings, later.warnings, command);
         self.defaults.merge(later.defaults);
         for (user, owner) in later.users {
             self.users.entry(user).or_default().merge(owner);
@@ -205,6 +213,10 @@ impl Fragment {
             }
             tailnet.command = command;
         }
+        settings.warnings = self.warnings.command.unwrap_or_default();
+        if !settings.warnings.is_empty() {
+            check_hook(&settings.warnings).map_err(|why| fail(format!("[warnings] command: {why}")))?;
+        }
         Ok(settings)
     }
 }
@@ -251,6 +263,18 @@ impl Owner {
             ));
         }
         Ok(merged)
+    }
+}
+
+/// Whether it can be a program and its arguments: no shell reads it.
+fn check_hook(argv: &[String]) -> Result<(), String> {
+    let program = argv.first().map(String::as_str).unwrap_or_default();
+    if !program.starts_with('/') || program.split('/').any(|part| part == "..") {
+        return Err(format!("{program:?} is no absolute path of a program"));
+    }
+    match argv.iter().find(|word| word.chars().any(char::is_control)) {
+        Some(word) => Err(format!("{word:?} has control characters in it")),
+        None => Ok(()),
     }
 }
 

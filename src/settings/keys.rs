@@ -8,6 +8,7 @@ const TOP: &[&str] = &[
     "host",
     "defaults",
     "tailnet",
+    "warnings",
     "users",
     "maxPerUser",
     "maxGlobal",
@@ -44,6 +45,7 @@ const OWNER: &[&str] = &[
     "stoppedDestroyDays",
 ];
 const USER_ONLY: &[&str] = &["admin", "allowed"];
+const WARNINGS: &[&str] = &["command"];
 const TAILNET: &[&str] = &["provider", "op_vault", "tags", "url", "credential", "path", "command", "ca", "opVault"];
 
 /// Refuses unknown keys and user names that no Unix user can have.
@@ -84,6 +86,7 @@ fn check_with(file: &str, text: &str, top: &[&str]) -> Result<(), SettingsError>
             "host" => known(inner, "host", &[HOST])?,
             "defaults" => known(inner, "defaults", &[OWNER])?,
             "tailnet" => known(inner, "tailnet", &[TAILNET])?,
+            "warnings" => known(inner, "warnings", &[WARNINGS])?,
             "users" => {
                 for (user, settings) in inner {
                     let name: &str = user.get_ref();

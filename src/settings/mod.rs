@@ -93,6 +93,8 @@ pub struct Settings {
     pub host_total_cpu: Option<u32>,
     pub host_total_memory: Option<Memory>,
     pub tailnet: TailnetSettings,
+    /// The program that is told of warnings, and its arguments; empty: none.
+    pub warnings: Vec<String>,
     defaults: OwnerSettings,
     owners: BTreeMap<String, OwnerSettings>,
 }
@@ -141,6 +143,7 @@ impl Default for Settings {
                 command: Vec::new(),
                 ca: None,
             },
+            warnings: Vec::new(),
             defaults: OwnerSettings::default(),
             owners: BTreeMap::new(),
         }
@@ -205,6 +208,7 @@ mod tests {
         assert_eq!(all.owner("bob").reclaim_days, Some(30));
         assert_eq!((all.owner("alice").admin, all.owner("alice").max_boxes), (true, 3));
         assert!(!all.owner("mallory").allowed);
+        assert_eq!(all.warnings, ["/usr/local/libexec/devbox-warn-mail", "root"]);
     }
 
     #[test]
@@ -244,6 +248,8 @@ mod tests {
             ("[users.\"al ice\"]\nadmin = true\n", 1),
             ("[defaults\n", 1),
             ("[tailnet]\nprovider = \"vault\"\n", 2),
+            ("[warnings]\ncommands = [\"/x\"]\n", 2),
+            ("[warnings]\ncommand = \"/x\"\n", 2),
             ("[defaults]\ncpu = 2\ncpu = 3\n", 3),
         ] {
             assert_eq!(read(text).unwrap_err().line, Some(line), "{text}");
@@ -253,6 +259,9 @@ mod tests {
             "[defaults]\nmemory = \"32G\"\n",
             "[users.al]\nmax_cpu = 1\n",
             "[tailnet]\nprovider = \"command\"\ncommand = [\"/home/x/key\"]\n",
+            "[warnings]\ncommand = [\"mail\"]\n",
+            "[warnings]\ncommand = [\"/usr/../home/x/hook\"]\n",
+            "[warnings]\ncommand = [\"/usr/bin/hook\", \"a\\nb\"]\n",
             "[tailnet]\ntags = [\"tag:Dev_Box\"]\n",
             "[tailnet]\ntags = [\"tag:\"]\n",
             "[tailnet]\ntags = [\"tag:{user}\"]\n",

@@ -32,7 +32,7 @@ fn anothers_name(world: &World) -> Outcome {
     bob("Restore", &["sutb", "precious", "1000", "1073741824", "false"])?.says("taken on this host")?;
     bob("Start", &["st", "precious", "1073741824"])?.says("another owner's")?;
     // A report is only what its caller says of itself.
-    world.ok("bob", &call("Report", &["a(sutb)t", "1", "precious", "1000", "1073741824", "true", "0"]))?;
+    world.ok("bob", &call("Report", &["a(sutb)txx", "1", "precious", "1000", "1073741824", "true", "0", "0", "0"]))?;
     let found = world.run("root", &["devbox-ctl", "admin", "reconcile", "--fix"]).expect(0)?;
     found.says("bob/precious")?;
     ensure(held(world, "alice")? == 1 && held(world, "bob")? == 0, "still alice's")
@@ -49,6 +49,8 @@ fn administrators_only(world: &World) -> Outcome {
         ("Reconcile", &["b", "true"]),
         ("Act", &["sss", "destroy", "alice", "precious"]),
         ("Status", &[]),
+        ("Hook", &["b", "false"]),
+        ("Hook", &["b", "true"]),
     ] {
         let ran = world.run("bob", &call(method, arguments)).expect(1)?;
         ran.says("only administrators may do this")?;

@@ -20,11 +20,11 @@ fn reconcile(world: &World, arguments: &[&str]) -> Result<Ran, libtest_mimic::Fa
 }
 
 fn report(world: &World, user: &str, boxes: &[(&str, u32, u64)]) -> Outcome {
-    let mut arguments = vec!["a(sutb)t".to_owned(), boxes.len().to_string()];
+    let mut arguments = vec!["a(sutb)txx".to_owned(), boxes.len().to_string()];
     for (name, cpu, memory) in boxes {
         arguments.extend([(*name).to_owned(), cpu.to_string(), memory.to_string(), "false".to_owned()]);
     }
-    arguments.push("0".to_owned());
+    arguments.extend(["0", "0", "0"].map(str::to_owned));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Reports are by the second.
     next_second(world)?;

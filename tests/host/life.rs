@@ -27,7 +27,7 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 /// Looks at boxes from one hour to another, four times an hour; `then` runs at the end of it.
-fn pass(world: &World, from: u32, to: u32, then: &str) -> Result<String, libtest_mimic::Failed> {
+pub(crate) fn pass(world: &World, from: u32, to: u32, then: &str) -> Result<String, libtest_mimic::Failed> {
     let script = format!(
         "export NO_FAKE_STAT=1 LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1); \
          for quarter in $(seq {} {}); do FAKETIME=+$((quarter * 15))m devbox-ctl sample || exit; done; \
@@ -45,10 +45,10 @@ fn at(world: &World, minutes: u32, then: &str) -> Result<String, libtest_mimic::
     world.ok("alice", &["sh", "-c", &format!("{preload} FAKETIME=+{minutes}m; {then}")])
 }
 
-const CLEANUP: &str = "devbox-ctl cleanup";
+pub(crate) const CLEANUP: &str = "devbox-ctl cleanup";
 const WHY: &str = "devbox-ctl why abc";
 
-fn says(text: &str, what: &str) -> Outcome {
+pub(crate) fn says(text: &str, what: &str) -> Outcome {
     ensure(text.contains(what), &format!("{what:?} is not in {text}"))
 }
 

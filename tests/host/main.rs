@@ -12,6 +12,7 @@ mod commands;
 mod doctor;
 mod editor;
 mod faults;
+mod hook;
 mod hosts;
 mod image;
 mod inputs;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         editor::TESTS,
         syncthing::TESTS,
         life::TESTS,
+        hook::TESTS,
         syncthing_page::TESTS,
         lab::TESTS,
         trash::TESTS,

@@ -19,6 +19,8 @@ const FILES: &[(&str, &str)] = &[
     ("systemd/devboxd.socket", "usr/lib/systemd/system/devboxd.socket"),
     ("systemd/devbox-tidy.service", "usr/lib/systemd/system/devbox-tidy.service"),
     ("systemd/devbox-tidy.timer", "usr/lib/systemd/system/devbox-tidy.timer"),
+    ("systemd/devbox-warn.socket", "usr/lib/systemd/system/devbox-warn.socket"),
+    ("systemd/devbox-warn@.service", "usr/lib/systemd/system/devbox-warn@.service"),
     ("systemd/devbox-limits.service", "usr/lib/systemd/system/devbox-limits.service"),
     ("systemd/devbox-limits.path", "usr/lib/systemd/system/devbox-limits.path"),
     ("systemd/user-delegate.conf", "usr/lib/systemd/system/user@.service.d/50-devbox.conf"),
@@ -57,6 +59,7 @@ pub const ACTIVATE: &[&[&str]] = &[
         "devbox-limits.service",
         "devbox-limits.path",
         "devboxd.socket",
+        "devbox-warn.socket",
         "devbox-tidy.timer",
     ],
     &[

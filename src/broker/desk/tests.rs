@@ -8,6 +8,7 @@ use crate::broker::ledger;
 use crate::tailnet::book::{DeviceRow, Facts, TroubleRow};
 
 mod trash;
+mod warn;
 
 const ALICE: u32 = 70_001;
 const BOB: u32 = 70_002;
@@ -224,7 +225,16 @@ fn an_owner_whose_timer_is_silent_is_told_of() {
     assert!(kinds(&mut host).is_empty());
     host.now += 3 * 86_400;
     assert_eq!(kinds(&mut host), ["silent"]);
-    host.ask(ALICE, &Request::Report { boxes: vec![("abc".to_owned(), 1000, 1 << 30, false)], disk_bytes: 5 }).unwrap();
+    host.ask(
+        ALICE,
+        &Request::Report {
+            boxes: vec![("abc".to_owned(), 1000, 1 << 30, false)],
+            disk_bytes: 5,
+            sampled: i64::MAX,
+            cleaned: i64::MAX,
+        },
+    )
+    .unwrap();
     assert!(kinds(&mut host).is_empty());
 }
 
@@ -277,7 +287,7 @@ impl Host {
     fn report(&mut self, uid: u32, boxes: &[(&str, bool)]) {
         self.now += 1;
         let boxes = boxes.iter().map(|(name, trashed)| (named(name), 1000, 1 << 30, *trashed)).collect();
-        self.ask(uid, &Request::Report { boxes, disk_bytes: 5 }).unwrap();
+        self.ask(uid, &Request::Report { boxes, disk_bytes: 5, sampled: i64::MAX, cleaned: i64::MAX }).unwrap();
     }
 
     /// (kind, name, whether it is mended).

@@ -49,6 +49,35 @@ fn an_older_ledger_is_taken_over_in_its_place() {
 }
 
 #[test]
+fn one_of_version_3_is_taken_over_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    version_2(&path);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(&format!(
+        "BEGIN; {SINCE_3} UPDATE boxes SET trashed = 11 WHERE name = 'abc'; PRAGMA user_version = 3; COMMIT;"
+    ))
+    .unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let mut connection = open(&path).unwrap();
+        let tx = connection.transaction().unwrap();
+        let ledger = Ledger(&tx);
+        assert_eq!(ledger.holder("abc").unwrap().unwrap().trashed, Some(11));
+        let told = Timers { reported: 9, sampled: None, cleaned: None };
+        assert_eq!(ledger.reports().unwrap(), [(1000, told)]);
+        assert_eq!(ledger.uses().unwrap()[0].1.disk_bytes, 77);
+        // And it can be written.
+        ledger.report(1001, Timers { reported: 12, sampled: Some(0), cleaned: Some(8) }, 5, &[]).unwrap();
+        assert_eq!(ledger.reports().unwrap()[1].1.cleaned, Some(8));
+        let said = crate::policy::warning::Said::example();
+        ledger.add_warning(1000, &said, "{}", 12).unwrap();
+        assert!(ledger.was_said(1000, &said, 11).unwrap() && ledger.next_warning(12).unwrap().is_some());
+        tx.rollback().unwrap();
+    }
+}
+
+#[test]
 fn what_was_cut_short_is_taken_over_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::error::{Failure, Kind};
 use crate::cli::output::{self, Output};
-use crate::host::{self, Broker, HostError};
+use crate::host::{self, Broker, HostError, hook};
 use crate::settings::Settings;
 use crate::wire::Why;
 
@@ -23,14 +23,33 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Some(file) => host::settings_with(file)?,
         None => host::settings()?,
     };
+    if !settings.warnings.is_empty()
+        && let Err(why) = hook::check(&settings.warnings)
+    {
+        let text = format!("[warnings] command: {why}");
+        // It need not be for everybody to see.
+        if nix::unistd::Uid::effective().is_root() {
+            return Err(Failure::new(Kind::InvalidInput, text)
+                .hint("it and all folders on its way have to be root's, and writable by nobody else"));
+        }
+        out.warning(&text);
+    }
     // Only an edit that is live is the broker's concern.
     let broker = if args.file.is_none() { status()? } else { None };
     if let Some((false, text)) = &broker {
         return Err(Failure::new(Kind::InvalidInput, format!("devboxd: {text}"))
             .hint("can the user devboxd read /etc/devbox, its files and those of users.toml.d?"));
     }
+    // One that is told of warnings and fails is no fault of the settings.
+    let hook = match &broker {
+        Some(_) if !settings.warnings.is_empty() => super::broker()?.hook(false)?,
+        _ => (true, String::new()),
+    };
     if out.json {
-        output::json(&serde_json::json!({ "good": true, "broker": broker.map(|(_, text)| text) }));
+        let said = Some(&hook.1).filter(|text| !text.is_empty());
+        output::json(
+            &serde_json::json!({ "good": true, "broker": broker.map(|(_, text)| text), "warnings": said, "warningsArrive": hook.0 }),
+        );
         return Ok(());
     }
     out.remark(&summary(&settings));
@@ -41,6 +60,11 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     }
     if let Some((_, text)) = broker {
         out.remark(&format!("devboxd: {text}"));
+    }
+    match hook {
+        (_, text) if text.is_empty() => {}
+        (true, text) => out.remark(&text),
+        (false, text) => out.warning(&format!("{text}; `devbox-ctl admin warn --test` tries it")),
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
         return Ok(());
     }
     let now = crate::host::now().as_second();
+    let ago = |at: i64| if at == 0 { "never".to_owned() } else { output::span(now - at) + " ago" };
     let rows = uses
         .iter()
         .map(|u| {
@@ -24,10 +25,15 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
                 format!("{}.{}", u.cpu_millis / 1000, u.cpu_millis % 1000 / 100),
                 output::size(u.memory_bytes),
                 if u.reported == 0 { "-".to_owned() } else { output::size(u.disk_bytes) },
-                if u.reported == 0 { "never".to_owned() } else { output::span(now - u.reported) + " ago" },
+                ago(u.reported),
+                ago(u.sampled),
+                ago(u.cleaned),
             ]
         })
         .collect();
-    output::raw(&output::table(&["OWNER", "BOXES", "TRASH", "CPU", "MEMORY", "DISK", "REPORTED"], rows));
+    output::raw(&output::table(
+        &["OWNER", "BOXES", "TRASH", "CPU", "MEMORY", "DISK", "REPORTED", "LOOKED", "CLEANED"],
+        rows,
+    ));
     Ok(())
 }

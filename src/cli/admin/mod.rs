@@ -7,6 +7,7 @@ mod check;
 mod limits;
 mod reconcile;
 mod tidy;
+mod warn;
 
 use super::error::{Failure, Kind};
 use super::output::Output;
@@ -28,6 +29,7 @@ enum Verb {
     Limits(limits::Args),
     Audit(audit::Args),
     Reconcile(reconcile::Args),
+    Warn(warn::Args),
     /// Stop an owner's box, as that owner
     Stop(act::Args),
     /// Start an owner's box, as that owner
@@ -38,6 +40,8 @@ enum Verb {
     ApplyLimits(apply_limits::Args),
     #[command(hide = true)]
     Tidy(tidy::Args),
+    #[command(hide = true)]
+    WarnAnswer(warn::AnswerArgs),
 }
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
@@ -51,6 +55,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Verb::Destroy(args) => act::destroy(args),
         Verb::ApplyLimits(args) => apply_limits::run(args, out),
         Verb::Tidy(args) => tidy::run(args, out),
+        Verb::Warn(args) => warn::run(args, out),
+        Verb::WarnAnswer(args) => warn::answer(args),
     }
 }
 

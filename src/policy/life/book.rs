@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activity::{Kind, Seen, Shown, compare};
 use super::{Act, Facts, Phase, Warned, Work};
+use crate::policy::warning::Unsaid;
 use crate::spec::BoxName;
 
 /// More than three times what lies between two looks. Where nobody looked for longer, nobody knows that a box was left
@@ -46,6 +47,14 @@ pub struct Book {
     /// Seconds for which boxes were looked after.
     clock: u64,
     tick: Option<Tick>,
+    /// When the owner's timers last ran, on the wall's clock; for people.
+    #[serde(default)]
+    pub sampled: Option<Timestamp>,
+    #[serde(default)]
+    pub cleaned: Option<Timestamp>,
+    /// For the administrator's command.
+    #[serde(default)]
+    pub unsaid: Vec<Unsaid>,
     #[serde(default)]
     boxes: BTreeMap<BoxName, Record>,
 }
