@@ -15,6 +15,7 @@ mod logs;
 mod man;
 mod output;
 mod progress;
+mod prune;
 mod report;
 mod restart;
 mod restore;
@@ -79,6 +80,7 @@ enum Verb {
     RotateKey(tailnet::RotateArgs),
     Why(why::Args),
     KeepAwake(keep_awake::Args),
+    Prune(prune::Args),
     Cleanup(cleanup::Args),
     #[command(hide = true)]
     Sample(cleanup::SampleArgs),
@@ -147,6 +149,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::RotateKey(args) => tailnet::rotate(&args, out),
         Verb::Why(args) => why::run(&args, out),
         Verb::KeepAwake(args) => keep_awake::run(&args, out),
+        Verb::Prune(args) => prune::run(&args, out),
         Verb::Cleanup(args) => cleanup::run(&args, out),
         Verb::Sample(args) => cleanup::sample(&args, out),
         Verb::Notices(args) => cleanup::notices(&args, out),

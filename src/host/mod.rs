@@ -12,6 +12,7 @@ mod files;
 mod generator;
 mod half_made;
 pub mod health;
+pub mod images;
 mod interrupt;
 pub mod journal;
 mod keeper;

@@ -5,5 +5,6 @@ pub mod host;
 pub mod life;
 pub mod limits;
 pub mod login;
+pub mod prune;
 pub mod said;
 pub mod slices;

@@ -20,6 +20,7 @@ mod life;
 mod login;
 mod login_faults;
 mod own_tailnet;
+mod prune;
 mod races;
 mod reboot;
 mod secrets;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         lab::TESTS,
         trash::TESTS,
         trash_broker::TESTS,
+        prune::TESTS,
         trash_kill::TESTS,
         reboot::TESTS,
     ];
