@@ -12,6 +12,7 @@ mod probe;
 mod queue;
 mod reconcile;
 mod rules;
+mod turns;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -84,6 +85,10 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         // Started by hand, or by the bus where the socket is not enabled.
         _ => None,
     };
+    let turns = match sockets.take_unix_listener(1) {
+        Ok(Some(listener)) => Some(turns::serve(listener, Arc::clone(&queue), Arc::clone(&activity))?),
+        _ => None,
+    };
     let broker = Broker {
         queue: Arc::clone(&queue),
         activity: Arc::clone(&activity),
@@ -92,7 +97,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         asking: Arc::default(),
     };
     let idle = Duration::try_from_secs_f64(args.idle)?;
-    let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle, serving));
+    let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle, (serving, turns)));
     queue.close();
     let _ = worker.join();
     Ok(served?)
@@ -104,7 +109,7 @@ async fn serve(
     broker: Broker,
     activity: &Activity,
     idle: Duration,
-    serving: Option<Serving>,
+    serving: (Option<Serving>, Option<Serving>),
 ) -> zbus::Result<()> {
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(zbus::Error::from)?;
     let builder = match bus {

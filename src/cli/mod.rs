@@ -27,6 +27,7 @@ mod status;
 mod stop;
 mod tailnet;
 mod trash;
+mod turn;
 mod view;
 mod why;
 
@@ -93,6 +94,8 @@ enum Verb {
     #[command(hide = true)]
     Tend(tailnet::TendArgs),
     #[command(hide = true)]
+    Turn(turn::Args),
+    #[command(hide = true)]
     LoginAnswer(tailnet::AnswerArgs),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -157,6 +160,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Admin(args) => admin::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
         Verb::Tend(args) => tailnet::tend(&args, out),
+        Verb::Turn(args) => turn::run(&args, out),
         Verb::LoginAnswer(args) => tailnet::answer(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
         Verb::Man(args) => man::run(&args, out),

@@ -29,6 +29,7 @@ pub mod ssh_files;
 pub mod ssh_key;
 mod stage;
 pub mod systemd;
+pub mod turn;
 
 pub use account::{Account, now, own_name};
 pub use apply::{Applied, Held, Hold, Host, Progress};

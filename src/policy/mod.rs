@@ -8,3 +8,4 @@ pub mod login;
 pub mod prune;
 pub mod said;
 pub mod slices;
+pub mod turns;
