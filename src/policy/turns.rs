@@ -1,10 +1,10 @@
 //! Whose turn it is to start a box, while the boxes of many owners start at once.
 //!
 //! At most so many turns are out at a time, and they are dealt to owners in turn, so that one box of one owner is not
-//! behind ninety of another. Nobody holds more than half, however long the others stay away: whoever comes next finds
-//! some free.
+//! behind ninety of another. Nobody holds more than half, however long the others stay away, and all whose turns had to
+//! be ended together hold no more than half: whoever comes next finds some free.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 /// Seconds after which a turn is over, whatever becomes of the box: what takes longer does not wait for processors.
@@ -20,6 +20,8 @@ pub struct Turns {
     held: BTreeMap<u64, (u32, u64)>,
     /// Who had the last turn.
     last: u32,
+    /// Those who had one that did not end by itself.
+    slow: BTreeSet<u32>,
 }
 
 impl Turns {
@@ -45,17 +47,22 @@ impl Turns {
     /// Ends turns that were too long; who had them.
     pub fn end(&mut self, now: u64) -> Vec<u64> {
         let over = |since: u64| now.saturating_sub(since) >= LONGEST;
-        let ended: Vec<u64> = self.held.iter().filter(|(_, (_, since))| over(*since)).map(|(id, _)| *id).collect();
-        self.held.retain(|_, (_, since)| !over(*since));
-        ended
+        let (ended, held) = self.held.iter().partition::<BTreeMap<u64, _>, _>(|(_, (_, since))| over(*since));
+        self.held = held;
+        self.slow.extend(ended.values().map(|(uid, _)| *uid));
+        ended.into_keys().collect()
     }
 
     /// Gives out what is free of `most` turns; to whom.
     pub fn grant(&mut self, most: usize, now: u64) -> Vec<u64> {
         let mut granted = Vec::new();
         while self.held.len() < most {
-            let (lines, held) = (&self.waiting, &self.held);
-            let may = |uid: u32| held.values().filter(|(of, _)| *of == uid).count() < share(most);
+            let (lines, held, slow) = (&self.waiting, &self.held, &self.slow);
+            let of_slow = held.values().filter(|(of, _)| slow.contains(of)).count();
+            let may = |uid: u32| {
+                held.values().filter(|(of, _)| *of == uid).count() < share(most)
+                    && (!slow.contains(&uid) || of_slow < share(most))
+            };
             let after = lines.range((Bound::Excluded(self.last), Bound::Unbounded));
             let Some(uid) = after.chain(lines).map(|(uid, _)| *uid).find(|uid| may(*uid)) else { break };
             self.last = uid;
@@ -132,6 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn those_who_keep_theirs_do_not_hold_all_of_them_twice() {
+        let mut turns = Turns::default();
+        for (id, uid) in [(0, 1), (1, 1), (2, 2), (3, 2), (4, 1), (5, 1), (6, 2), (7, 2)] {
+            turns.wait(id, uid);
+        }
+        assert_eq!(turns.grant(4, 0), [0, 2, 1, 3]);
+        turns.wait(50, 3);
+        assert!(turns.grant(4, 29).is_empty());
+        assert_eq!(turns.end(30).len(), 4);
+        assert_eq!(turns.grant(4, 30), [50, 4, 6]);
+        turns.leave(50);
+        assert!(turns.grant(4, 30).is_empty(), "there is room for whoever comes");
+        turns.wait(51, 3);
+        turns.wait(52, 3);
+        assert_eq!(turns.grant(4, 30), [51, 52]);
+    }
+
+    #[test]
     fn a_line_has_an_end_and_one_turn_is_the_least() {
         let mut turns = Turns::default();
         assert_eq!((0..100).filter(|id| turns.wait(*id, 7)).count(), MOST_WAITING);
@@ -165,7 +190,9 @@ mod tests {
                     let of = held.iter().filter(|(_, owner)| *owner == uid).count();
                     prop_assert!(of <= share(most));
                     let waits = turns.waiting().any(|id| owners[&id] == uid);
-                    prop_assert!(!waits || of == share(most) || held.len() == most);
+                    let of_slow = held.iter().filter(|(_, owner)| turns.slow.contains(owner)).count();
+                    let is_slow = turns.slow.contains(&uid) && of_slow >= share(most);
+                    prop_assert!(!waits || of == share(most) || held.len() == most || is_slow);
                 }
             }
         }

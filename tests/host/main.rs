@@ -25,6 +25,7 @@ mod races;
 mod reboot;
 mod secrets;
 mod store;
+mod storm;
 mod syncthing;
 mod syncthing_page;
 mod tailnet;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         trash::TESTS,
         trash_broker::TESTS,
         prune::TESTS,
+        storm::TESTS,
         trash_kill::TESTS,
         reboot::TESTS,
     ];
