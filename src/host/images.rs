@@ -22,6 +22,9 @@ pub struct Seen {
 
 /// The images that the account's boxes were made with: those in the boxes' folder and in the trash, and whatever else
 /// is on its way between them. One that cannot be told is an error: it could be any.
+///
+/// A box that is moved meanwhile is met all the same, for it goes the way that this does; back out of the trash it comes
+/// under the account's lock alone.
 pub fn of_boxes(account: &Account) -> Result<BTreeSet<String>, HostError> {
     let mut images = BTreeSet::from([ImageRef::default().to_string()]);
     for folder in [account.boxes(), account.trash(), account.stage()] {
