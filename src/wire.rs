@@ -12,6 +12,11 @@ pub const INTERFACE: &str = "io.devbox.Broker1";
 pub const LOGIN_SOCKET: &str = "/run/devboxd/login.sock";
 /// The same of an owner's own, where there is no broker; `%t` is systemd's for the owner's /run/user/UID.
 pub const OWN_LOGIN_SOCKET: &str = "%t/devbox/login.sock";
+/// Where a box waits for its turn to start, while many start: told [`WAIT`] every few seconds, and then [`TURN`]. The turn
+/// is over with the connection.
+pub const TURN_SOCKET: &str = "/run/devboxd/turn.sock";
+pub const WAIT: u8 = b'w';
+pub const TURN: u8 = b't';
 /// Credential: the control server and whom it is trusted by, as JSON; empty where there is no tailnet.
 pub const LOGIN: &str = "tailnet-login";
 /// Credential: the key, and nothing else; empty for a box that is on the tailnet already.

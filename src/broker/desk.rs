@@ -105,6 +105,8 @@ pub(super) enum Request {
         name: String,
     },
     Status,
+    /// How many boxes may start at once.
+    Starting,
     Login(LoginRequest),
 }
 
@@ -117,6 +119,7 @@ pub(super) enum Answer {
     Findings(Vec<Finding>),
     Uid(u32),
     Status(bool, String),
+    Starting(Option<u32>),
     Login(Box<Facts>),
     Departed(Vec<Departed>, TailnetSettings),
     Document(String),
@@ -347,6 +350,7 @@ impl Desk {
                 }
                 Ok(Ok(Answer::Findings(findings.into_iter().map(|f| f.told).collect())))
             }
+            Request::Starting => Ok(Ok(Answer::Starting(self.rules.settings.host_max_starting))),
             Request::Login(request) => self.login(ledger, caller, request, seen),
             Request::Act { owner, .. } => Ok(Names::uid(owner).map(Answer::Uid).ok_or_else(|| no_such_user(owner))),
             Request::Evict { owner, name } => evict(ledger, owner, name, seen),

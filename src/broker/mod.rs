@@ -13,6 +13,7 @@ mod probe;
 mod queue;
 mod reconcile;
 mod rules;
+mod turns;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -87,6 +88,10 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         _ => None,
     };
     let courier = Courier::start(Arc::clone(&queue), Arc::clone(&activity))?;
+    let turns = match sockets.take_unix_listener(1) {
+        Ok(Some(listener)) => Some(turns::serve(listener, Arc::clone(&queue), Arc::clone(&activity))?),
+        _ => None,
+    };
     let broker = Broker {
         queue: Arc::clone(&queue),
         activity: Arc::clone(&activity),
@@ -96,7 +101,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         courier,
     };
     let idle = Duration::try_from_secs_f64(args.idle)?;
-    let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle, serving));
+    let served = zbus::block_on(serve(args.bus.as_deref(), broker, &activity, idle, (serving, turns)));
     queue.close();
     let _ = worker.join();
     Ok(served?)
@@ -108,7 +113,7 @@ async fn serve(
     broker: Broker,
     activity: &Activity,
     idle: Duration,
-    serving: Option<Serving>,
+    serving: (Option<Serving>, Option<Serving>),
 ) -> zbus::Result<()> {
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(zbus::Error::from)?;
     let builder = match bus {

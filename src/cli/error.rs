@@ -272,6 +272,9 @@ impl From<HostError> for Failure {
                 Some(key) => failure(Kind::InvalidInput).hint(format!("did you mean `{key}`?")),
                 None => failure(Kind::InvalidInput).hint("mend that file of yours, or remove it to have no tailnet"),
             },
+            HostError::UnknownImage { .. } => {
+                failure(Kind::Backend).hint("nothing was removed; mend its box.toml, or destroy that box first")
+            }
             HostError::Root => failure(Kind::NotAllowed).hint("run it as the box's owner"),
             HostError::NoAccount(_) => failure(Kind::Backend).hint("getent passwd does not know you"),
             HostError::Io { doing: "writing", source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {

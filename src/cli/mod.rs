@@ -17,6 +17,7 @@ mod logs;
 mod man;
 mod output;
 mod progress;
+mod prune;
 mod report;
 mod restart;
 mod restore;
@@ -28,6 +29,7 @@ mod status;
 mod stop;
 mod tailnet;
 mod trash;
+mod turn;
 mod view;
 mod why;
 
@@ -82,6 +84,7 @@ enum Verb {
     RotateKey(tailnet::RotateArgs),
     Why(why::Args),
     KeepAwake(keep_awake::Args),
+    Prune(prune::Args),
     Cleanup(cleanup::Args),
     #[command(hide = true)]
     Sample(cleanup::SampleArgs),
@@ -93,6 +96,8 @@ enum Verb {
     Report(report::Args),
     #[command(hide = true)]
     Tend(tailnet::TendArgs),
+    #[command(hide = true)]
+    Turn(turn::Args),
     #[command(hide = true)]
     LoginAnswer(tailnet::AnswerArgs),
     Completions(completions::Args),
@@ -151,6 +156,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::RotateKey(args) => tailnet::rotate(&args, out),
         Verb::Why(args) => why::run(&args, out),
         Verb::KeepAwake(args) => keep_awake::run(&args, out),
+        Verb::Prune(args) => prune::run(&args, out),
         Verb::Cleanup(args) => cleanup::run(&args, out),
         Verb::Sample(args) => cleanup::sample(&args, out),
         Verb::Notices(args) => cleanup::notices(&args, out),
@@ -158,6 +164,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Admin(args) => admin::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
         Verb::Tend(args) => tailnet::tend(&args, out),
+        Verb::Turn(args) => turn::run(&args, out),
         Verb::LoginAnswer(args) => tailnet::answer(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
         Verb::Man(args) => man::run(&args, out),

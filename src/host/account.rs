@@ -82,6 +82,11 @@ impl Account {
         self.runtime().join("devbox/login.sock")
     }
 
+    /// Turns to start boxes. Gone with the account's last process, as what is written there should be.
+    pub(super) fn turns(&self) -> PathBuf {
+        self.runtime().join("devboxes-turns")
+    }
+
     /// What is known of how boxes are used.
     pub(super) fn life(&self) -> PathBuf {
         self.state().join("devbox")

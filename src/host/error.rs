@@ -61,6 +61,8 @@ pub enum HostError {
     Broker(String),
     #[error(transparent)]
     OwnSettings(#[from] SettingsError),
+    #[error("which image the box in {} needs is not known: {why}", folder.display())]
+    UnknownImage { folder: PathBuf, why: String },
     #[error("root has no boxes: its containers would not be rootless")]
     Root,
     #[error("the user id {0} has no account")]

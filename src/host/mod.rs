@@ -16,6 +16,7 @@ mod generator;
 mod half_made;
 pub mod health;
 pub mod hook;
+pub mod images;
 mod interrupt;
 pub mod journal;
 mod keeper;
@@ -33,6 +34,7 @@ pub mod ssh_files;
 pub mod ssh_key;
 mod stage;
 pub mod systemd;
+pub mod turn;
 
 pub use account::{Account, now, own_name};
 pub use apply::{Applied, Held, Hold, Host, Progress};

@@ -312,6 +312,10 @@ struct Stored {
 /// The store's list; `None` where it cannot be read, which answers nothing. Podman's own file in the owner's home, it can
 /// be larger than any of ours.
 fn stored(path: &Path) -> Option<Vec<Stored>> {
+    stored_list(path)
+}
+
+pub(super) fn stored_list<T: serde::de::DeserializeOwned>(path: &Path) -> Option<Vec<T>> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).ok(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some(Vec::new()),

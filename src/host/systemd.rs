@@ -26,6 +26,9 @@ trait Manager {
     fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
     #[allow(clippy::type_complexity)] // the reply's own shape
     fn list_units_by_patterns(&self, states: &[&str], patterns: &[&str]) -> zbus::Result<Vec<ListedUnit>>;
+    fn subscribe(&self) -> zbus::Result<()>;
+    #[zbus(property)]
+    fn system_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn environment(&self) -> zbus::Result<Vec<String>>;
     #[zbus(signal)]
@@ -189,7 +192,42 @@ impl Systemd {
     pub fn states(&self, pattern: &str) -> Result<HashMap<String, UnitState>, HostError> {
         debug!("systemd: ListUnitsByPatterns {pattern}");
         let units = zbus::block_on(self.manager.list_units_by_patterns(&[], &[pattern]))?;
-        Ok(units.into_iter().map(|(name, _, _, active, sub, ..)| (name, UnitState { active, sub })).collect())
+        let state = |(name, _, _, active, sub, _, _, _, job, _): ListedUnit| {
+            // One that waits for its turn is on its way.
+            let waits = active == "inactive" && job == "start";
+            (name, UnitState { active: if waits { "activating".to_owned() } else { active }, sub })
+        };
+        Ok(units.into_iter().map(state).collect())
+    }
+
+    /// Whether the manager is on its way up, with all that it starts by itself.
+    pub fn is_starting(&self) -> Result<bool, HostError> {
+        debug!("systemd: SystemState");
+        Ok(matches!(zbus::block_on(self.manager.system_state())?.as_str(), "initializing" | "starting"))
+    }
+
+    /// Lets a start that waits for this go on, and sees it end: started, failed, or nobody's wish any more.
+    pub fn see_start(&self, unit: &str, patience: Duration, go: impl FnOnce()) -> Result<(), HostError> {
+        debug!("systemd: the start of {unit}");
+        zbus::block_on(async {
+            // Jobs of others are told to those only who have asked for it.
+            self.manager.subscribe().await?;
+            let mut removed = self.manager.receive_job_removed().await?;
+            let listed = self.manager.list_units_by_patterns(&[], &[unit]).await?;
+            if listed.iter().all(|(.., job, _, _)| *job == 0) {
+                return Ok(());
+            }
+            go();
+            let ended = async {
+                while let Some(signal) = removed.next().await {
+                    if signal.args().is_ok_and(|args| args.unit() == unit) {
+                        break;
+                    }
+                }
+            };
+            select(pin!(ended), pin!(async_io::Timer::after(patience))).await;
+            Ok(())
+        })
     }
 
     /// Properties of many units at once: all calls are sent before the first answer is awaited.

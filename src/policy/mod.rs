@@ -5,6 +5,8 @@ pub mod host;
 pub mod life;
 pub mod limits;
 pub mod login;
+pub mod prune;
 pub mod said;
 pub mod slices;
+pub mod turns;
 pub mod warning;

@@ -40,6 +40,7 @@ struct Host {
     max_boxes: Option<u32>,
     total_cpu: Option<f64>,
     total_memory: Option<Memory>,
+    max_starting: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -122,7 +123,7 @@ impl Fragment {
     /// Lays a later file over this one.
     pub fn merge(&mut self, later: Self) {
         later_wins!(self, later, max_per_user max_global op_vault default_cpu default_memory idle_stop_days stopped_destroy_days);
-        later_wins!(self.host, later.host, max_boxes total_cpu total_memory);
+        later_wins!(self.host, later.host, max_boxes total_cpu total_memory max_starting);
         later_wins!(self.tailnet, later.tailnet, provider op_vault tags url credential path command ca);
         later_wins!(self.warnings, later.warnings, command);
         self.defaults.merge(later.defaults);
@@ -176,6 +177,10 @@ impl Fragment {
         settings.host_total_cpu =
             self.host.total_cpu.map(|n| millis("host", "total_cpu", n)).transpose().map_err(fail)?;
         settings.host_total_memory = self.host.total_memory;
+        if self.host.max_starting == Some(0) {
+            return Err(fail("[host] max_starting: 1 is the least".to_owned()));
+        }
+        settings.host_max_starting = self.host.max_starting;
 
         let tailnet = &mut settings.tailnet;
         tailnet.url = self.tailnet.url;

@@ -20,7 +20,7 @@ const TOP: &[&str] = &[
 ];
 /// What an owner may decide without an administrator.
 const OWN: &[&str] = &["tailnet"];
-const HOST: &[&str] = &["max_boxes", "total_cpu", "total_memory", "maxGlobal"];
+const HOST: &[&str] = &["max_boxes", "total_cpu", "total_memory", "max_starting", "maxGlobal"];
 const OWNER: &[&str] = &[
     "max_boxes",
     "cpu",

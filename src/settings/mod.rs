@@ -92,6 +92,8 @@ pub struct Settings {
     /// Thousandths of a processor.
     pub host_total_cpu: Option<u32>,
     pub host_total_memory: Option<Memory>,
+    /// Boxes that start at once while all do; none: by the processors.
+    pub host_max_starting: Option<u32>,
     pub tailnet: TailnetSettings,
     /// The program that is told of warnings, and its arguments; empty: none.
     pub warnings: Vec<String>,
@@ -133,6 +135,7 @@ impl Default for Settings {
             host_max_boxes: 7,
             host_total_cpu: None,
             host_total_memory: None,
+            host_max_starting: None,
             tailnet: TailnetSettings {
                 provider: Provider::None,
                 op_vault: "DevBox".to_owned(),

@@ -23,10 +23,12 @@ mod life;
 mod login;
 mod login_faults;
 mod own_tailnet;
+mod prune;
 mod races;
 mod reboot;
 mod secrets;
 mod store;
+mod storm;
 mod syncthing;
 mod syncthing_page;
 mod tailnet;
@@ -76,6 +78,8 @@ fn main() -> ExitCode {
         lab::TESTS,
         trash::TESTS,
         trash_broker::TESTS,
+        prune::TESTS,
+        storm::TESTS,
         trash_kill::TESTS,
         backup::TESTS,
         backup_faults::TESTS,

@@ -227,7 +227,7 @@ impl World {
         if !self.path("/usr/libexec/devbox/devboxd").exists() {
             return;
         }
-        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-warn.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devboxes-report.timer devboxes-tend.timer devboxes-sample.timer devboxes-cleanup.timer; \
+        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-warn.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devboxes-report.timer devboxes-tend.timer devboxes-sample.timer devboxes-cleanup.timer devboxes-started.service; \
                       umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /var/lib/devbox-limits /run/systemd/system/devboxd.service.d /etc/systemd/system/devbox-warn@.service.d /etc/credstore/devbox-warn.url /usr/local/libexec/hook /run/systemd/system/user-*.slice.d";
         self.run("root", &["sh", "-c", script]);
         xtask::install::remove(&self.root).expect("the broker gone");

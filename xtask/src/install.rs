@@ -32,6 +32,8 @@ const FILES: &[(&str, &str)] = &[
     ("systemd/devboxes-sample.timer", "usr/lib/systemd/user/devboxes-sample.timer"),
     ("systemd/devboxes-cleanup.service", "usr/lib/systemd/user/devboxes-cleanup.service"),
     ("systemd/devboxes-cleanup.timer", "usr/lib/systemd/user/devboxes-cleanup.timer"),
+    ("systemd/devboxes-turn@.service", "usr/lib/systemd/user/devboxes-turn@.service"),
+    ("systemd/devboxes-started.service", "usr/lib/systemd/user/devboxes-started.service"),
     ("systemd/profile.sh", OWNERS_PROFILE),
     ("systemd/devboxes-login.socket", "usr/lib/systemd/user/devboxes-login.socket"),
     ("systemd/devboxes-login@.service", "usr/lib/systemd/user/devboxes-login@.service"),
@@ -70,6 +72,7 @@ pub const ACTIVATE: &[&[&str]] = &[
         "devboxes-tend.timer",
         "devboxes-sample.timer",
         "devboxes-cleanup.timer",
+        "devboxes-started.service",
     ],
 ];
 

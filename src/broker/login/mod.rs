@@ -82,6 +82,12 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(super) struct Serving(#[allow(dead_code)] UnixStream);
 
+impl Serving {
+    pub(super) fn until_dropped(stop: UnixStream) -> Self {
+        Self(stop)
+    }
+}
+
 /// Serves the socket from a thread of its own.
 pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Activity>) -> std::io::Result<Serving> {
     let (ours, stop) = UnixStream::pair()?;
