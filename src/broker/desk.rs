@@ -2,6 +2,8 @@
 
 pub(super) mod admission;
 pub(super) mod login;
+mod report;
+mod request;
 pub(super) mod warn;
 
 use std::cell::OnceCell;
@@ -18,6 +20,8 @@ use crate::tailnet::book::{Departed, Facts};
 use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
 
 use admission::Wanted;
+pub(super) use request::{Answer, Caller, Request};
+use report::report;
 use login::LoginRequest;
 use warn::{Told, WarnRequest};
 
@@ -27,104 +31,6 @@ pub(super) const RESERVED_FOR: i64 = 600;
 pub(super) const MOST_CALLS: u32 = 3000;
 /// Keys, a day and an owner: what a provider counts, it counts of all owners together.
 pub(super) const MOST_KEYS: u32 = 200;
-/// Boxes in one report.
-const MOST_REPORTED: usize = 1000;
-
-/// Who asks, by the bus's word.
-#[derive(Debug, Clone)]
-pub(super) struct Caller {
-    pub(super) uid: u32,
-    pub(super) pid: u32,
-    /// /proc/PID/comm at the time: the process may call itself what it likes.
-    pub(super) program: String,
-    /// polkit said that this caller may administer.
-    pub(super) authorized: bool,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Request {
-    Reserve {
-        name: String,
-        cpu_millis: u32,
-        memory_bytes: u64,
-        start: bool,
-    },
-    Commit {
-        name: String,
-    },
-    Release {
-        name: String,
-    },
-    Trash {
-        name: String,
-    },
-    Restore {
-        name: String,
-        cpu_millis: u32,
-        memory_bytes: u64,
-        start: bool,
-    },
-    Start {
-        name: String,
-        memory_bytes: u64,
-    },
-    Report {
-        boxes: Vec<(String, u32, u64, bool)>,
-        disk_bytes: u64,
-        sampled: i64,
-        cleaned: i64,
-    },
-    /// For the administrator's command.
-    Warn(Told),
-    /// Whether that command takes what it is told; with `test`, something to try it with.
-    Hook {
-        test: bool,
-    },
-    Warnings(WarnRequest),
-    Boxes {
-        all: bool,
-        after: String,
-    },
-    Limits,
-    Audit {
-        since: i64,
-        owner: String,
-        most: u32,
-    },
-    Reconcile {
-        fix: bool,
-    },
-    Act {
-        verb: String,
-        owner: String,
-        name: String,
-    },
-    /// An administrator takes a name from its owner.
-    Evict {
-        owner: String,
-        name: String,
-    },
-    Status,
-    /// How many boxes may start at once.
-    Starting,
-    Login(LoginRequest),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Answer {
-    Done,
-    Boxes(Vec<LedgerBox>),
-    Uses(Vec<OwnerUse>),
-    Audit(Vec<AuditLine>),
-    Findings(Vec<Finding>),
-    Uid(u32),
-    Status(bool, String),
-    Starting(Option<u32>),
-    Login(Box<Facts>),
-    Departed(Vec<Departed>, TailnetSettings),
-    Document(String),
-    Waiting(Option<Waiting>),
-}
 
 /// What is seen of the host beside the ledger.
 #[derive(Debug, Clone, Default)]
@@ -158,58 +64,6 @@ pub(super) struct Desk {
 }
 
 type Verdict = Result<Answer, Refused>;
-
-impl Request {
-    /// The word for the audit trail; none for what changes nothing.
-    fn verb(&self) -> Option<&str> {
-        match self {
-            Self::Reserve { .. } => Some("reserve"),
-            Self::Commit { .. } => Some("create"),
-            // The name, and with it the box: of a trashed one or of one that was not.
-            Self::Release { .. } => Some("release"),
-            Self::Trash { .. } => Some("trash"),
-            Self::Restore { .. } => Some("restore"),
-            Self::Start { .. } => Some("start"),
-            Self::Act { verb, .. } => Some(verb),
-            Self::Evict { .. } => Some("evict"),
-            Self::Reconcile { fix: true } => Some("reconcile"),
-            Self::Warn(_) => Some("warn"),
-            Self::Hook { test: true } => Some("warn --test"),
-            Self::Login(LoginRequest::Given { .. }) => Some("key"),
-            _ => None,
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::Reserve { name, .. }
-            | Self::Commit { name }
-            | Self::Release { name }
-            | Self::Trash { name }
-            | Self::Restore { name, .. }
-            | Self::Start { name, .. }
-            | Self::Act { name, .. }
-            | Self::Evict { name, .. } => name,
-            Self::Login(LoginRequest::Given { row }) => &row.name,
-            Self::Warn(told) => &told.name,
-            _ => "",
-        }
-    }
-
-    pub(super) fn is_for_administrators(&self) -> bool {
-        matches!(
-            self,
-            Self::Boxes { all: true, .. }
-                | Self::Limits
-                | Self::Audit { .. }
-                | Self::Reconcile { .. }
-                | Self::Act { .. }
-                | Self::Evict { .. }
-                | Self::Status
-                | Self::Hook { .. }
-        )
-    }
-}
 
 impl Desk {
     /// Decides and writes, the audit line included. An error is the ledger's; then nothing was written.
@@ -393,36 +247,6 @@ impl Desk {
             address: addresses.split(' ').next().unwrap_or_default().to_owned(),
         })
     }
-}
-
-fn reported((name, cpu, memory, trashed): &(String, u32, u64, bool)) -> Option<Reported> {
-    let trashed = *trashed;
-    // Its owner cannot read its size any more: it is there, and never adopted as a box.
-    if (*cpu, *memory) == (0, 0) {
-        return name.parse().ok().map(|name: BoxName| Reported { name: name.to_string(), cpu: 0, memory: 0, trashed });
-    }
-    let (name, cpu, memory) = admission::parse((name, *cpu, *memory)).ok()?;
-    Some(Reported { name: name.to_string(), cpu: cpu.millis(), memory: memory.bytes(), trashed })
-}
-
-/// An owner's report, the whole of it or nothing.
-fn report(
-    ledger: &Ledger<'_>,
-    caller: &Caller,
-    boxes: &[(String, u32, u64, bool)],
-    disk_bytes: u64,
-    timers: Timers,
-) -> rusqlite::Result<Verdict> {
-    if boxes.len() > MOST_REPORTED {
-        // A part of it would make the others look lost.
-        return Ok(Err(Refused::new(Why::InvalidInput, format!("a report has at most {MOST_REPORTED} boxes"))));
-    }
-    if ledger.reported_at(caller.uid)? == Some(timers.reported) {
-        return Ok(Err(Refused::new(Why::TooMany, "one report a second is enough")));
-    }
-    let boxes: Vec<Reported> = boxes.iter().filter_map(reported).collect();
-    ledger.report(caller.uid, timers, disk_bytes, &boxes)?;
-    Ok(Ok(Answer::Done))
 }
 
 /// A name and all that hangs on it goes from its holder.

@@ -205,7 +205,7 @@ fn reclaim(session: &Session, held: HeldBox, settings: &Settings) -> Result<(), 
 fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Result<(), Failure> {
     let name = &outlook.name;
     let spent = outlook.record.as_ref().map(Record::spent).unwrap_or_default();
-    let spent = output::span(spent.cast_signed());
+    let spent = output::span(spent);
     let said = match act {
         Act::Stop => {
             let why = format!("nobody had used it for {spent}");

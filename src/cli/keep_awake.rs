@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     if let Some(asked) = seconds.filter(|asked| *asked > most) {
         return Err(Failure::new(
             Kind::NotAllowed,
-            format!("{} is longer than the {hours} hours allowed", output::span(asked.cast_signed())),
+            format!("{} is longer than the {hours} hours allowed", output::span(asked)),
         )
         .hint("ask for less, and again when it is over; an administrator can raise keep_awake_hours"));
     }

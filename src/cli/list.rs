@@ -100,7 +100,7 @@ fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
                 state(b).word().to_owned(),
                 cpu(b).map_or_else(unknown, |c| c.to_string()),
                 memory(b).unwrap_or_else(unknown),
-                output::span(now - b.since) + " ago",
+                output::ago(now, b.since),
             ];
             if with_address {
                 row.insert(3, address(&b.name, &b.hostname, &b.address));
@@ -158,7 +158,7 @@ fn text(views: &[View], now: Timestamp) -> String {
     let rows = views
         .iter()
         .map(|view| {
-            let age = view.created_at.map(|t| output::span(now.as_second() - t.as_second()) + " ago");
+            let age = view.created_at.map(|t| output::ago(now.as_second(), t.as_second()));
             let mut row = vec![
                 view.name.clone(),
                 view.state.word().to_owned(),

@@ -72,16 +72,21 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A span in the largest unit that keeps it a small number.
-pub(super) fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let units = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
     let (length, unit) = units.into_iter().find(|(length, _)| seconds >= *length).unwrap_or((1, "second"));
-    let count = seconds.max(0) / length;
+    let count = seconds / length;
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What lies ahead, to the nearest half hour: a warning three days before says three days, not two and a lot.
 pub(super) fn ahead(seconds: u64) -> String {
-    span(seconds.saturating_add(1800).cast_signed())
+    span(seconds.saturating_add(1800))
+}
+
+/// When something was, in seconds since 1970; what lies in the future is now.
+pub(super) fn ago(now: i64, then: i64) -> String {
+    span(u64::try_from(now.saturating_sub(then)).unwrap_or(0)) + " ago"
 }
 
 #[cfg(test)]
@@ -92,9 +97,10 @@ mod tests {
     fn sizes_and_spans() {
         assert_eq!([0, 10_239, 10_240, 4 << 30, 64 << 30].map(size), ["0B", "10239B", "10K", "4096M", "64G"]);
         assert_eq!(
-            [-5, 0, 1, 119, 7200, 86_400 * 3].map(span),
-            ["0 seconds", "0 seconds", "1 second", "1 minute", "2 hours", "3 days"]
+            [0, 1, 119, 7200, 86_400 * 3].map(span),
+            ["0 seconds", "1 second", "1 minute", "2 hours", "3 days"]
         );
+        assert_eq!([ago(100, 40), ago(100, 105)], ["1 minute ago", "0 seconds ago"]);
         assert_eq!([86_400 * 3 - 900, 86_000, 7200].map(ahead), ["3 days", "1 day", "2 hours"]);
     }
 }

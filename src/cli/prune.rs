@@ -183,8 +183,8 @@ fn view(decided: &Decided) -> View {
 fn text(decided: &Decided, now: Timestamp) -> String {
     let row = |image: &Image| {
         let names = if image.names.is_empty() { "-".to_owned() } else { printable(&image.names.join(",")) };
-        let ago = output::span(now.as_second() - image.created);
-        vec![image.id.chars().take(12).collect(), names, format!("{ago} ago"), output::size(image.bytes)]
+        let ago = output::ago(now.as_second(), image.created);
+        vec![image.id.chars().take(12).collect(), names, ago, output::size(image.bytes)]
     };
     let table = output::table(&["IMAGE", "NAMES", "CREATED", "SIZE"], decided.images.iter().map(row).collect());
     let frees = decided.freed.map(|bytes| format!(", which frees {}", output::size(bytes))).unwrap_or_default();

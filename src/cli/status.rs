@@ -69,7 +69,7 @@ pub(super) fn view(account: &Account, systemd: &Systemd, entry: &crate::host::En
 }
 
 fn text(view: &View, now: Timestamp) -> String {
-    let ago = |t: Timestamp| format!("{t} ({} ago)", output::span(now.as_second() - t.as_second()));
+    let ago = |t: Timestamp| format!("{t} ({})", output::ago(now.as_second(), t.as_second()));
     let mut lines = vec![("name", view.name.clone()), ("state", view.state.word().to_owned())];
     if let Some(trouble) = &view.trouble {
         lines.push(("trouble", trouble.clone()));

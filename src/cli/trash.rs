@@ -100,7 +100,7 @@ pub(super) fn until(emptied_at: Option<Timestamp>) -> String {
 
 fn text(views: &[View], now: Timestamp) -> String {
     let row = |view: &View| {
-        let ago = view.trashed_at.map(|at| format!("{} ago, ", output::span(now.as_second() - at.as_second())));
+        let ago = view.trashed_at.map(|at| output::ago(now.as_second(), at.as_second()) + ", ");
         let mut until = until(view.emptied_at);
         if view.state != State::Trashed {
             view.state.word().clone_into(&mut until);

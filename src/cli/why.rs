@@ -92,8 +92,8 @@ fn text(outlook: &Outlook, now: Timestamp) -> String {
         lines.push("  evidence".to_owned());
     }
     for e in evidence {
-        let ago = output::span(now.as_second() - e.when.as_second());
-        lines.push(format!("    {:<16}{}{}", format!("{ago} ago"), word(e.kind), reason(&e.detail)));
+        let ago = output::ago(now.as_second(), e.when.as_second());
+        lines.push(format!("    {:<16}{}{}", ago, word(e.kind), reason(&e.detail)));
     }
     if let Some(found) = record.map(|r| &r.found).filter(|f| f.work == Work::Some) {
         lines.push(format!("  git work that is nowhere else: {}", found.text));
@@ -107,7 +107,6 @@ fn text(outlook: &Outlook, now: Timestamp) -> String {
 }
 
 fn state(outlook: &Outlook) -> String {
-    let span = |seconds: u64| output::span(i64::try_from(seconds).unwrap_or(i64::MAX));
     let name = &outlook.name;
     match (outlook.phase, outlook.record.as_ref()) {
         (Phase::Running | Phase::RunsOn, Some(record)) if record.unseen => {
@@ -115,7 +114,7 @@ fn state(outlook: &Outlook) -> String {
         }
         (Phase::Running | Phase::RunsOn, Some(record)) => match record.idle() {
             Some(0) | None => format!("{name} is in use"),
-            Some(idle) => format!("{name} runs, and nobody has used it for {}", span(idle)),
+            Some(idle) => format!("{name} runs, and nobody has used it for {}", output::span(idle)),
         },
         (Phase::Stopped, _) => format!("{name} is stopped"),
         (Phase::Destroyed | Phase::Trashed, _) => format!("{name} is in the trash"),
@@ -125,7 +124,6 @@ fn state(outlook: &Outlook) -> String {
 
 /// What is going to happen, in the order of it.
 fn coming(outlook: &Outlook) -> Vec<String> {
-    let span = |seconds: u64| output::span(i64::try_from(seconds).unwrap_or(i64::MAX));
     let Some((act, left)) = outlook.decision.next else {
         return vec!["nothing, whatever time passes".to_owned()];
     };
@@ -143,7 +141,7 @@ fn coming(outlook: &Outlook) -> Vec<String> {
         None => {}
     }
     let stages = outlook.terms.stages(act);
-    let ahead: Vec<String> = stages.into_iter().filter(|stage| *stage < left).map(span).collect();
+    let ahead: Vec<String> = stages.into_iter().filter(|stage| *stage < left).map(output::span).collect();
     if !ahead.is_empty() {
         lines.push(format!("you are told {} before", ahead.join(" and ")));
     }

@@ -7,6 +7,7 @@ mod attack;
 mod backup;
 mod backup_faults;
 mod broker;
+mod broker_host;
 mod browser;
 mod commands;
 mod doctor;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         store::TESTS,
         races::TESTS,
         broker::TESTS,
+        broker_host::TESTS,
         ledger::TESTS,
         attack::TESTS,
         doctor::TESTS,

@@ -81,9 +81,10 @@ fn changed(tar: &[u8], changes: &[Change]) -> Vec<u8> {
             Change::Swap(a, b) => blocks.swap(a % count, b % count),
             Change::Path(name) => {
                 let records = pax(&[("path", name.as_bytes())]);
-                if let Some(at) = blocks.iter().position(|block| block.windows(7).any(|some| some == b"path=./")) {
-                    blocks[at] = records[BLOCK..].try_into().unwrap();
-                    blocks[at - 1] = records[..BLOCK].try_into().unwrap();
+                let old = |two: &[[u8; BLOCK]]| two[1].windows(7).any(|some| some == b"path=./");
+                if let Some(at) = blocks.windows(2).position(old) {
+                    blocks[at] = records[..BLOCK].try_into().unwrap();
+                    blocks[at + 1] = records[BLOCK..].try_into().unwrap();
                 }
             }
             Change::Map(text) => {

@@ -14,7 +14,7 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
         return Ok(());
     }
     let now = crate::host::now().as_second();
-    let ago = |at: i64| if at == 0 { "never".to_owned() } else { output::span(now - at) + " ago" };
+    let ago = |at: i64| if at == 0 { "never".to_owned() } else { output::ago(now, at) };
     let rows = uses
         .iter()
         .map(|u| {
