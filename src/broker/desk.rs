@@ -9,21 +9,17 @@ pub(super) mod warn;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::ledger::warnings::Waiting;
-use super::ledger::{Held, Ledger, Reported, Timers};
+use super::ledger::{Held, Ledger, Timers};
 use super::rules::{Names, Rules};
 use super::{probe, reconcile};
 use crate::policy::host::Free;
-use crate::settings::{self, TailnetSettings};
+use crate::settings;
 use crate::spec::BoxName;
-use crate::tailnet::book::{Departed, Facts};
-use crate::wire::{self, AuditLine, Finding, LedgerBox, OwnerUse, Refused, Why};
+use crate::wire::{self, AuditLine, LedgerBox, OwnerUse, Refused, Why};
 
 use admission::Wanted;
-pub(super) use request::{Answer, Caller, Request};
 use report::report;
-use login::LoginRequest;
-use warn::{Told, WarnRequest};
+pub(super) use request::{Answer, Caller, Request};
 
 /// How long a reservation holds: longer than the longest start.
 pub(super) const RESERVED_FOR: i64 = 600;

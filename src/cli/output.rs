@@ -96,10 +96,7 @@ mod tests {
     #[test]
     fn sizes_and_spans() {
         assert_eq!([0, 10_239, 10_240, 4 << 30, 64 << 30].map(size), ["0B", "10239B", "10K", "4096M", "64G"]);
-        assert_eq!(
-            [0, 1, 119, 7200, 86_400 * 3].map(span),
-            ["0 seconds", "1 second", "1 minute", "2 hours", "3 days"]
-        );
+        assert_eq!([0, 1, 119, 7200, 86_400 * 3].map(span), ["0 seconds", "1 second", "1 minute", "2 hours", "3 days"]);
         assert_eq!([ago(100, 40), ago(100, 105)], ["1 minute ago", "0 seconds ago"]);
         assert_eq!([86_400 * 3 - 900, 86_000, 7200].map(ahead), ["3 days", "1 day", "2 hours"]);
     }

@@ -306,19 +306,6 @@ fn acts(world: &World) -> Outcome {
     trail.says("NotAllowed")
 }
 
-fn sandbox(world: &World) -> Outcome {
-    world.install_broker("")?;
-    let shown =
-        world.ok("root", &["systemd-analyze", "security", "--no-pager", "--threshold=20", "devboxd.service"])?;
-    ensure(shown.contains("Overall exposure level"), &shown)?;
-    held(world, "alice")?;
-    let own = world.ok(
-        "root",
-        &["sh", "-c", "stat -c '%U %a' /var/lib/devboxd /var/lib/devboxd/ledger.sqlite; ps -o user= -C devboxd"],
-    )?;
-    ensure(own == "devboxd 700\ndevboxd 600\ndevboxd\n", &own)
-}
-
 fn interrupted(world: &World) -> Outcome {
     world.install_broker("")?;
     super::faults::image(world, "mute:1", super::faults::MUTE)?;
@@ -330,4 +317,24 @@ fn interrupted(world: &World) -> Outcome {
     ensure(begun.elapsed() < Duration::from_secs(20), "at once")?;
     ensure(held(world, "alice")? == 0, "given back")?;
     world.expect_clean()
+}
+
+fn administrators(world: &World) -> Outcome {
+    world.install_broker("[users.carol]\nadmin = true\n")?;
+    world.run("carol", &["devbox-ctl", "list", "--all"]).expect(0)?;
+    world.run("bob", &["devbox-ctl", "list", "--all"]).expect(11)?;
+    // devboxd lets her; to act as another user is systemd's to allow.
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    let carol = world.run("carol", &["devbox-ctl", "admin", "stop", "alice/abc"]).expect(11)?;
+    carol.says("`sudo devbox-ctl admin stop alice/abc`")?;
+    // Where a policy of the host says so, polkit does.
+    let rule = "polkit.addRule(function(action, subject) { if (action.id == 'io.devbox.administer' && subject.user == 'bob') return polkit.Result.YES; });";
+    world.write("/etc/polkit-1/rules.d/10-bob.rules", rule);
+    world.ok("root", &["systemctl", "restart", "polkit"])?;
+    let bob = world.run("bob", &["devbox-ctl", "list", "--all"]);
+    let alice = world.run("alice", &["devbox-ctl", "list", "--all"]);
+    std::fs::remove_file(world.path("/etc/polkit-1/rules.d/10-bob.rules"))?;
+    world.ok("root", &["systemctl", "restart", "polkit"])?;
+    bob.expect(0)?;
+    alice.expect(11).map(drop)
 }

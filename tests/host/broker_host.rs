@@ -1,6 +1,5 @@
 //! devboxd as a service of its host: what it starts and ends by, and the limits of slices beside it.
 
-use std::time::{Duration, Instant};
 use super::broker::{call, held};
 use super::world::{Outcome, Tests, World, ensure};
 
@@ -12,26 +11,6 @@ pub(crate) const TESTS: Tests = &[
     ("broker::a_reboot_loses_nothing", reboot),
     ("broker::its_sandbox", sandbox),
 ];
-
-fn administrators(world: &World) -> Outcome {
-    world.install_broker("[users.carol]\nadmin = true\n")?;
-    world.run("carol", &["devbox-ctl", "list", "--all"]).expect(0)?;
-    world.run("bob", &["devbox-ctl", "list", "--all"]).expect(11)?;
-    // devboxd lets her; to act as another user is systemd's to allow.
-    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
-    let carol = world.run("carol", &["devbox-ctl", "admin", "stop", "alice/abc"]).expect(11)?;
-    carol.says("`sudo devbox-ctl admin stop alice/abc`")?;
-    // Where a policy of the host says so, polkit does.
-    let rule = "polkit.addRule(function(action, subject) { if (action.id == 'io.devbox.administer' && subject.user == 'bob') return polkit.Result.YES; });";
-    world.write("/etc/polkit-1/rules.d/10-bob.rules", rule);
-    world.ok("root", &["systemctl", "restart", "polkit"])?;
-    let bob = world.run("bob", &["devbox-ctl", "list", "--all"]);
-    let alice = world.run("alice", &["devbox-ctl", "list", "--all"]);
-    std::fs::remove_file(world.path("/etc/polkit-1/rules.d/10-bob.rules"))?;
-    world.ok("root", &["systemctl", "restart", "polkit"])?;
-    bob.expect(0)?;
-    alice.expect(11).map(drop)
-}
 
 fn slices(world: &World) -> Outcome {
     world.install_broker("[defaults]\nowner_memory = \"3G\"\n[users.alice]\nowner_tasks = 500\nowner_cpu = 1.5\n")?;
@@ -203,4 +182,17 @@ fn reboot(world: &World) -> Outcome {
     ensure(shown == "TasksMax=700\n", &shown)?;
     let trail = world.run("root", &["devbox-ctl", "admin", "audit"]).expect(0)?;
     trail.says("alice/kept")
+}
+
+fn sandbox(world: &World) -> Outcome {
+    world.install_broker("")?;
+    let shown =
+        world.ok("root", &["systemd-analyze", "security", "--no-pager", "--threshold=20", "devboxd.service"])?;
+    ensure(shown.contains("Overall exposure level"), &shown)?;
+    held(world, "alice")?;
+    let own = world.ok(
+        "root",
+        &["sh", "-c", "stat -c '%U %a' /var/lib/devboxd /var/lib/devboxd/ledger.sqlite; ps -o user= -C devboxd"],
+    )?;
+    ensure(own == "devboxd 700\ndevboxd 600\ndevboxd\n", &own)
 }

@@ -2,7 +2,6 @@
 
 use super::login::LoginRequest;
 use super::warn::{Told, WarnRequest};
-use crate::broker::ledger::Timers;
 use crate::broker::ledger::warnings::Waiting;
 use crate::settings::TailnetSettings;
 use crate::tailnet::book::{Departed, Facts};

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use rusqlite::Connection;
 
+use super::login::LoginRequest;
 use super::*;
 use crate::broker::ledger;
 use crate::tailnet::book::{DeviceRow, Facts, TroubleRow};
