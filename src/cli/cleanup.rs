@@ -269,3 +269,17 @@ pub(super) fn notices(_: &NoticesArgs, _: Output) -> Result<(), Failure> {
     }
     if shown { Ok(open.save()?) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cleanup_a_night_late_tells_that_it_ran() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let ago = |hours: i64| Some(now - jiff::SignedDuration::from_hours(hours));
+        assert!(!is_late(ago(26), now), "by its delay");
+        assert!(!is_late(ago(-400), now), "of a clock that was ahead");
+        assert!(is_late(ago(47), now) && is_late(None, now));
+    }
+}

@@ -204,7 +204,8 @@ fn cut_short(world: &World) -> Outcome {
     let cut = pass(world, 1, 26, &format!("! {CLEANUP}"));
     world.override_devboxd("")?;
     cut?;
-    world.ctl(&["create", "other", "--no-start"]).expect(0)?.says("destroying abc had been cut short")?;
+    world.ctl(&["create", "other", "--no-start"]).expect(0)?;
+    world.ok("root", &["sh", "-c", "devbox-ctl admin audit --owner alice | grep release"])?;
     told(world, 0)?;
     pass(world, 38, 38, CLEANUP)?;
     let later = &told(world, 1)?[0];
@@ -227,7 +228,7 @@ fn hostile(world: &World) -> Outcome {
     for (name, event, seconds) in [
         ("bobs", "exploded", "0"),
         ("../../etc", "stopped", "0"),
-        ("bobs", "stopped", "5"),
+        ("bobs", "stopped", "777600"),
         ("bobs", "stop-ahead", "18446744073709551615"),
     ] {
         warn(world, "bob", name, event, seconds, "").expect(1)?;
