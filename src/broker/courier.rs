@@ -19,7 +19,8 @@ use crate::wire::{TAKEN, WARN_SOCKET};
 const PATIENCE: Duration = Duration::from_secs(45);
 /// An answer has less.
 const LONGEST: u64 = 1024;
-/// Failures in a row, after which the rest waits for another time: each may take as long as a command that hangs.
+/// Owners in a row of whom one was not taken, after which the rest waits for another time: each may take as long as a
+/// command that hangs.
 const MOST_FAILURES: u32 = 3;
 
 /// Wakes the thread.
@@ -58,18 +59,57 @@ impl Courier {
     }
 }
 
+/// Whose is next: one of each owner's in turn, and none more of one of whom one was not taken.
+#[derive(Debug, Default)]
+struct Turns {
+    failed: Vec<u32>,
+    served: Vec<u32>,
+    in_a_row: u32,
+}
+
+impl Turns {
+    fn but(&self) -> Vec<u32> {
+        [self.failed.as_slice(), &self.served].concat()
+    }
+
+    fn took(&mut self, uid: u32, is_taken: bool) {
+        if is_taken {
+            self.in_a_row = 0;
+            self.served.push(uid);
+        } else {
+            self.in_a_row += 1;
+            self.failed.push(uid);
+        }
+    }
+
+    /// Nobody else has any: whether there may be more of those who had their turn.
+    fn again(&mut self) -> bool {
+        !std::mem::take(&mut self.served).is_empty()
+    }
+
+    fn is_over(&self) -> bool {
+        self.in_a_row >= MOST_FAILURES
+    }
+}
+
 fn carry(queue: &Queue, activity: &Arc<Activity>, socket: &Path, woken: &Receiver<()>) {
     while woken.recv().is_ok() {
-        let mut failures = 0;
-        while failures < MOST_FAILURES {
-            let Some(Answer::Waiting(Some(waiting))) = ask(queue, WarnRequest::Next) else { break };
+        let mut turns = Turns::default();
+        while !turns.is_over() {
+            let Some(Answer::Waiting(next)) = ask(queue, WarnRequest::Next { but: turns.but() }) else { break };
+            let Some(waiting) = next else {
+                if turns.again() {
+                    continue;
+                }
+                break;
+            };
             // We do not end for want of calls while it is on its way.
             let _at_work = activity.begin();
             let trouble = hand_over(socket, &waiting.document).err();
             if let Some(why) = &trouble {
-                failures += 1;
                 eprintln!("a warning was not taken, try {}: {why}", waiting.tries + 1);
             }
+            turns.took(waiting.uid, trouble.is_none());
             if ask(queue, WarnRequest::Outcome { waiting, trouble }).is_none() {
                 break;
             }
@@ -117,6 +157,28 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn owners_take_turns_and_one_fails_for_themself_alone() {
+        let mut turns = Turns::default();
+        turns.took(1, true);
+        turns.took(2, false);
+        turns.took(3, true);
+        assert_eq!(turns.but(), [2, 1, 3]);
+        assert!(turns.again());
+        assert_eq!(turns.but(), [2], "whoever failed waits for another time");
+        assert!(!turns.again(), "nobody is left");
+        // Not in a row.
+        for uid in 10..12 {
+            turns.took(uid, false);
+        }
+        turns.took(1, true);
+        turns.took(20, false);
+        turns.took(21, false);
+        assert!(!turns.is_over());
+        turns.took(22, false);
+        assert!(turns.is_over());
+    }
 
     #[test]
     fn what_the_other_end_says_decides() {

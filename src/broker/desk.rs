@@ -156,13 +156,13 @@ impl Desk {
             }),
             Request::Report { boxes, disk_bytes, sampled, cleaned } => {
                 // Their word, and not of what is to come.
-                let told = |at: &i64| Some((*at).clamp(0, seen.now));
+                let told = |at: &i64| Some((*at).min(seen.now)).filter(|at| *at >= 0);
                 let timers = Timers { reported: seen.now, sampled: told(sampled), cleaned: told(cleaned) };
                 report(ledger, caller, boxes, *disk_bytes, timers)
             }
             Request::Warn(told) => self.told(ledger, caller, told, seen),
             Request::Hook { test: true } => Ok(self.hook_test(caller, seen)),
-            Request::Hook { test: false } => self.hook(ledger),
+            Request::Hook { test: false } => self.hook(ledger, seen),
             Request::Warnings(request) => self.warnings(ledger, request, seen),
             Request::Boxes { all, after } => {
                 let held = ledger.page((!all).then_some(caller.uid), after, wire::PAGE)?;

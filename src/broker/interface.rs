@@ -181,7 +181,7 @@ impl Broker {
 
     /// The boxes (name, thousandths of a processor, bytes of memory, whether it is in the trash) and the disk that the
     /// caller has, when their boxes were last looked at, and when their cleanup last ran (seconds since 1970, 0 for
-    /// never), as they say.
+    /// never, less for not known), as they say.
     async fn report(
         &self,
         #[zbus(connection)] connection: &Connection,
@@ -195,8 +195,8 @@ impl Broker {
     }
 
     /// Tells the administrator's command, where there is one, of a box of the caller's: `stop-ahead`, `trash-ahead` or
-    /// `delete-ahead` in so many seconds, or `stopped`, `trashed` or `deleted`; and what git work was found in it that
-    /// is nowhere else.
+    /// `delete-ahead` in so many seconds, or `stopped`, `trashed` or `deleted` so many seconds ago; and what git work
+    /// was found in it that is nowhere else.
     async fn warn(
         &self,
         #[zbus(connection)] connection: &Connection,

@@ -1,5 +1,7 @@
 //! `cleanup`: what the owner's daily timer runs; and `sample`, which runs every few minutes.
 
+mod tell;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -7,13 +9,14 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
 use crate::host::life::{self, Open, Outlook};
-use crate::host::{self, Account, Held as HeldBox, HostError};
+use crate::host::{self, Account, Held as HeldBox};
 use crate::plan::{self, TrashedBy};
-use crate::policy::life::book::{Book, Record};
+use crate::policy::life::book::{Book, Record, SILENT};
 use crate::policy::life::{Act, Held, Now, Work};
 use crate::policy::warning::{Event, Unsaid};
 use crate::settings::Settings;
 use crate::spec::BoxName;
+use tell::Teller;
 
 /// Warn of, stop and put away boxes that nobody uses, as your terms say; a timer of yours runs this daily
 #[derive(Debug, clap::Args)]
@@ -31,6 +34,9 @@ pub(super) struct SampleArgs {}
 /// Show, once each, what your boxes were warned of
 #[derive(Debug, clap::Args)]
 pub(super) struct NoticesArgs {}
+
+/// In seconds: longer than from one daily cleanup to the next, and shorter than what is missed.
+const LATE: i64 = SILENT - 43_200;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,55 +80,24 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let due = outlooks(&account, &open.book, &settings)?;
     // Whoever keeps a box awake meanwhile is not kept waiting.
     drop(open);
-    tell_again(&session)?;
+    let teller = Teller::new(&session);
+    teller.tell_again()?;
     let due = due.iter().filter(|o| o.decision.now != Now::Nothing);
-    let done = session.all(due, |outlook| one(&session, &outlook.name, &settings));
+    let done = session.all(due, |outlook| one(&teller, &outlook.name, &settings));
     // It ran, whatever became of one of them.
     let mut open = Open::wait(&account)?;
-    open.book.cleaned = Some(host::now());
+    let last = open.book.cleaned.replace(host::now());
     open.save()?;
+    drop(open);
+    if is_late(last, host::now()) {
+        teller.report();
+    }
     done
 }
 
-/// More is nothing that a broker misses which has not answered for so long.
-const MOST_UNSAID: usize = 32;
-
-/// For the administrator's command, where the broker has one. It decides nothing here: whoever cannot be told is told of
-/// in every other way, and at the next cleanup.
-fn tell_administrator(session: &Session, unsaid: Unsaid) -> Result<(), Failure> {
-    if is_said(session, &unsaid) {
-        return Ok(());
-    }
-    let mut open = Open::wait(&session.host.account)?;
-    open.book.unsaid.push(unsaid);
-    open.book.unsaid.truncate(MOST_UNSAID);
-    Ok(open.save()?)
-}
-
-/// What could not be told before.
-fn tell_again(session: &Session) -> Result<(), Failure> {
-    let account = &session.host.account;
-    let unsaid = life::read(account).unsaid;
-    if unsaid.is_empty() {
-        return Ok(());
-    }
-    // Those behind one that nobody answers would each wait as long for it.
-    let said = unsaid.iter().take_while(|unsaid| is_said(session, unsaid)).count();
-    let mut open = Open::wait(account)?;
-    open.book.unsaid.drain(..said.min(open.book.unsaid.len()));
-    Ok(open.save()?)
-}
-
-/// Whether there is nothing left to say: a refusal is an answer too.
-fn is_said(session: &Session, unsaid: &Unsaid) -> bool {
-    let Some(seconds) = unsaid.ahead(host::now()) else { return true };
-    let (name, work) = (&unsaid.name, &unsaid.work);
-    let told =
-        session.host.broker().and_then(|broker| broker.map_or(Ok(()), |b| b.warn(name, unsaid.event, seconds, work)));
-    if let Err(why) = &told {
-        session.out.warning(&format!("the administrator's command was not told of {name}: {why}"));
-    }
-    !matches!(told, Err(HostError::Broker(_)))
+/// After a night too many: the daily report may have said so already, just before this ran.
+fn is_late(last: Option<Timestamp>, now: Timestamp) -> bool {
+    last.is_none_or(|last| now.as_second() - last.as_second() > LATE)
 }
 
 fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<Outlook>, Failure> {
@@ -132,14 +107,14 @@ fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<O
 }
 
 /// Decided again once nobody else is at work on the box: it may have been used, started or kept awake since.
-fn one(session: &Session, name: &BoxName, settings: &Settings) -> Result<(), Failure> {
-    let (held, outlook) = decide(session, name, settings)?;
+fn one(teller: &Teller<'_>, name: &BoxName, settings: &Settings) -> Result<(), Failure> {
+    let (held, outlook) = decide(teller.session, name, settings)?;
     let Some((act, left)) = outlook.decision.next else { return Ok(()) };
     match (outlook.decision.now, act) {
         (Now::Nothing, _) => Ok(()),
-        (Now::Warn { .. }, _) => warn(session, held, (act, left), settings),
-        (Now::Do, Act::Reclaim) => reclaim(session, held, settings),
-        (Now::Do, _) => act_on(session, held, &outlook, act),
+        (Now::Warn { .. }, _) => warn(teller, held, (act, left), settings),
+        (Now::Do, Act::Reclaim) => reclaim(teller, held, settings),
+        (Now::Do, _) => act_on(teller, held, &outlook, act),
     }
 }
 
@@ -160,7 +135,8 @@ fn decide(session: &Session, name: &BoxName, settings: &Settings) -> Result<(Hel
 }
 
 /// The look takes minutes, and nobody is to wait for it: what it is for is decided again after it.
-fn warn(session: &Session, held: HeldBox, (act, left): (Act, u64), settings: &Settings) -> Result<(), Failure> {
+fn warn(teller: &Teller<'_>, held: HeldBox, (act, left): (Act, u64), settings: &Settings) -> Result<(), Failure> {
+    let session = teller.session;
     let entry = held.release();
     let found = life::look_through(&session.host, &entry).unwrap_or_default();
     let (held, outlook) = decide(session, &entry.name, settings)?;
@@ -178,19 +154,24 @@ fn warn(session: &Session, held: HeldBox, (act, left): (Act, u64), settings: &Se
     }
     let work = if found.work == Work::Some { found.text.clone() } else { String::new() };
     let (name, event, at) = (outlook.name.clone(), Event::ahead(act), life::in_seconds(left).unwrap_or_else(host::now));
-    tell_administrator(session, Unsaid { name, event, at, work })?;
+    let unsaid = Unsaid { name, event, at, work, begun: false };
     let mut open = Open::wait(&session.host.account)?;
     if let Some(record) = open.book.record_mut(&outlook.name) {
         record.warned(act, stage);
         record.found = found;
     }
+    // With it: whoever is killed from here on has both.
+    teller.keep(&mut open.book, unsaid.clone());
     open.save()?;
+    // The broker may be slow to answer, and nobody waits for the book meanwhile.
+    drop(open);
     session.out.remark(&text);
-    Ok(())
+    teller.tell(&unsaid)
 }
 
 /// It may have got work since its owner was warned, and nobody deletes that.
-fn reclaim(session: &Session, held: HeldBox, settings: &Settings) -> Result<(), Failure> {
+fn reclaim(teller: &Teller<'_>, held: HeldBox, settings: &Settings) -> Result<(), Failure> {
+    let session = teller.session;
     let entry = held.release();
     let found = life::look_through(&session.host, &entry).unwrap_or_default();
     let (held, outlook) = decide(session, &entry.name, settings)?;
@@ -199,11 +180,15 @@ fn reclaim(session: &Session, held: HeldBox, settings: &Settings) -> Result<(), 
         session.out.remark(&format!("{} stays in the trash: there may be work in it that is nowhere else", entry.name));
         return Ok(());
     }
-    act_on(session, held, &outlook, Act::Reclaim)
+    act_on(teller, held, &outlook, Act::Reclaim)
 }
 
-fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Result<(), Failure> {
-    let name = &outlook.name;
+fn act_on(teller: &Teller<'_>, held: HeldBox, outlook: &Outlook, act: Act) -> Result<(), Failure> {
+    let (session, name) = (teller.session, &outlook.name);
+    // Before it: where it is cut short, and finished by another command, the next cleanup finds that it came true.
+    let begun =
+        Unsaid { name: name.clone(), event: Event::done(act), at: host::now(), work: String::new(), begun: true };
+    teller.keep_now(&begun)?;
     let spent = outlook.record.as_ref().map(Record::spent).unwrap_or_default();
     let spent = output::span(spent);
     let said = match act {
@@ -227,14 +212,11 @@ fn act_on(session: &Session, held: HeldBox, outlook: &Outlook, act: Act) -> Resu
     if let Some(record) = open.book.record_mut(name) {
         record.begin_anew();
     }
+    let done = teller.came_true(&mut open.book, begun);
     open.save()?;
-    // The broker may be slow to answer, and nobody waits for the book meanwhile.
     drop(open);
     session.out.remark(&said);
-    tell_administrator(
-        session,
-        Unsaid { name: name.clone(), event: Event::done(act), at: host::now(), work: String::new() },
-    )
+    teller.tell(&done)
 }
 
 fn show(outlooks: &[Outlook], out: Output) {
@@ -286,4 +268,18 @@ pub(super) fn notices(_: &NoticesArgs, _: Output) -> Result<(), Failure> {
         }
     }
     if shown { Ok(open.save()?) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cleanup_a_night_late_tells_that_it_ran() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let ago = |hours: i64| Some(now - jiff::SignedDuration::from_hours(hours));
+        assert!(!is_late(ago(26), now), "by its delay");
+        assert!(!is_late(ago(-400), now), "of a clock that was ahead");
+        assert!(is_late(ago(47), now) && is_late(None, now));
+    }
 }

@@ -1,9 +1,11 @@
 //! `report`: what the owner's own timer runs (systemd/devboxes-report.timer).
 
+use jiff::Timestamp;
+
 use super::error::Failure;
 use super::output::Output;
 use super::session::Session;
-use crate::host::{AccountLock, Entry, entries, life, trashed_entries};
+use crate::host::{AccountLock, Entry, entries, life, now, trashed_entries};
 
 /// Tell the broker which boxes you have and what disk they use
 #[derive(Debug, clap::Args)]
@@ -11,10 +13,13 @@ pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
     let session = Session::begin(out, None)?;
-    let Some(broker) = session.host.broker()? else {
-        out.remark("this host has no broker to tell");
-        return Ok(());
-    };
+    out.remark(&tell(&session)?.unwrap_or_else(|| "this host has no broker to tell".to_owned()));
+    Ok(())
+}
+
+/// What the broker was told; none where there is none.
+pub(super) fn tell(session: &Session) -> Result<Option<String>, Failure> {
+    let Some(broker) = session.host.broker()? else { return Ok(None) };
     // First what takes minutes: what is not in a report counts as gone.
     let disk = session.host.podman.disk_bytes()?;
     let _lock = AccountLock::take(&session.host.account, &session.host.interrupts)?;
@@ -30,7 +35,7 @@ pub(super) fn run(_: &Args, out: Output) -> Result<(), Failure> {
         })
         .collect();
     let book = life::read(account);
-    broker.report(&boxes, disk, [book.sampled, book.cleaned])?;
-    out.remark(&format!("told the broker of {} boxes and {}", boxes.len(), super::output::size(disk)));
-    Ok(())
+    let never = if book.is_young(now()) { -1 } else { 0 };
+    broker.report(&boxes, disk, [book.sampled, book.cleaned].map(|at| at.map_or(never, Timestamp::as_second)))?;
+    Ok(Some(format!("told the broker of {} boxes and {}", boxes.len(), super::output::size(disk))))
 }

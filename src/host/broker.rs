@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing::debug;
 use zbus::proxy;
 
@@ -114,15 +113,15 @@ impl Broker {
         said(zbus::block_on(self.0.restore(name.as_str(), cpu.millis(), memory.bytes(), start)))
     }
 
-    /// `true` beside a box: it is in the trash. `timers`: when boxes were last looked at, and the cleanup last ran.
+    /// `true` beside a box: it is in the trash. `timers`: when boxes were last looked at, and the cleanup last ran, in
+    /// seconds since 1970; 0 is never, and -1 not known.
     pub fn report(
         &self,
         boxes: &[(String, u32, u64, bool)],
         disk_bytes: u64,
-        timers: [Option<Timestamp>; 2],
+        [sampled, cleaned]: [i64; 2],
     ) -> Result<(), HostError> {
         debug!("broker: Report of {} box(es)", boxes.len());
-        let [sampled, cleaned] = timers.map(|at| at.map_or(0, Timestamp::as_second));
         said(zbus::block_on(self.0.report(boxes, disk_bytes, sampled, cleaned)))
     }
 

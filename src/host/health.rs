@@ -7,6 +7,7 @@ use nix::unistd::{Uid, User};
 use serde::Serialize;
 
 use super::{Broker, Host, HostError, Pending, entries, generator, hook, life, now, settings, trashed_entries};
+use crate::policy::life::book::SILENT;
 use crate::spec::ImageRef;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -146,9 +147,6 @@ const TIMERS: [(&str, &str, &str, &str); 3] = [
         "your boxes that nobody uses are neither warned of nor put away",
     ),
 ];
-/// A timer that runs every few minutes or daily has run in this time, whatever it was delayed by.
-const SILENT: i64 = 2 * 86_400;
-
 /// The owner's timers: those that are not active, and those that are and do nothing all the same. Without a broker an
 /// owner may do without any; one that did its work once is missed.
 fn timers(host: &Host) -> Result<Vec<Checked>, HostError> {
@@ -162,7 +160,8 @@ fn timers(host: &Host) -> Result<Vec<Checked>, HostError> {
         }
         let runs = host.systemd.states(timer)?.get(timer).is_some_and(|t| t.active == "active");
         // One that never ran was due since there has been something to do.
-        let since = last.or(oldest).filter(|_| check != "report");
+        let first = oldest.filter(|_| !book.is_young(now()));
+        let since = last.or(first).filter(|_| check != "report");
         let ago = since.map_or(0, |at| now().as_second() - at.as_second());
         let last = last.map(|at| format!(", since {}", at.strftime("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
         checked.push(if !runs {

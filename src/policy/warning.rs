@@ -8,12 +8,18 @@ use serde::{Deserialize, Serialize};
 use super::life::{Act, DAY};
 use crate::spec::BoxName;
 
+mod unsaid;
+
+pub use unsaid::{Still, Unsaid, forget, keep};
+
 /// Bytes of what was found, as it is said.
 const LONGEST_SAID: usize = 4096;
 /// Characters of it that are handed on.
 const LONGEST_WORK: usize = 1000;
 /// Nothing that is told of lies further ahead.
 const FURTHEST: u64 = 3650 * DAY;
+/// What happened longer ago is told to nobody any more.
+const LONGEST_AGO: u64 = 8 * DAY;
 /// Failed tries, after which only an administrator's test has it tried again: by then a day is over.
 const MOST_TRIES: u32 = 8;
 const FIRST_PAUSE: i64 = 600;
@@ -75,28 +81,10 @@ impl Event {
 pub struct Said {
     pub name: BoxName,
     pub event: Event,
-    /// Until it happens; 0 of what has happened.
+    /// Until it happens; of what has happened: since then.
     seconds: u64,
     /// Git work in it that is nowhere else; empty: none that is known.
     work: String,
-}
-
-/// What could not be said, for nobody answered; its owner keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsaid {
-    pub name: BoxName,
-    pub event: Event,
-    /// When it happens, or happened.
-    pub at: Timestamp,
-    pub work: String,
-}
-
-impl Unsaid {
-    /// In how many seconds; none of a warning whose time is over.
-    pub fn ahead(&self, now: Timestamp) -> Option<u64> {
-        let left = u64::try_from(self.at.as_second() - now.as_second()).unwrap_or(0);
-        if self.event.is_ahead() { Some(left).filter(|left| *left > 0) } else { Some(0) }
-    }
 }
 
 /// Whom it is about.
@@ -132,8 +120,8 @@ impl Said {
     pub fn parse(name: &str, event: &str, seconds: u64, work: &str) -> Result<Self, String> {
         let name: BoxName = name.parse().map_err(|_| "that is no name of a box".to_owned())?;
         let event = Event::of_word(event).ok_or_else(|| "that is nothing that is told of".to_owned())?;
-        if seconds > FURTHEST || (seconds > 0 && !event.is_ahead()) {
-            return Err(format!("{seconds} seconds are not before that"));
+        if seconds > if event.is_ahead() { FURTHEST } else { LONGEST_AGO } {
+            return Err(format!("{seconds} seconds are too far from that"));
         }
         if work.len() > LONGEST_SAID {
             return Err(format!("what was found has at most {LONGEST_SAID} bytes"));
@@ -148,15 +136,21 @@ impl Said {
         Self { name, event: Event::StopAhead, seconds: 3 * DAY, work: "api: 1 changed file".to_owned() }
     }
 
-    /// In whole days: what says the same of a box is said once a day.
+    /// Until it happens, in whole days: what says the same of a box is said once a day.
     pub fn days(&self) -> u64 {
-        self.seconds.div_ceil(DAY)
+        if self.event.is_ahead() { self.seconds.div_ceil(DAY) } else { 0 }
+    }
+
+    /// Since it has happened.
+    pub fn ago(&self) -> i64 {
+        if self.event.is_ahead() { 0 } else { i64::try_from(self.seconds).unwrap_or(0) }
     }
 
     /// One line of JSON; docs/idle.md has it for administrators.
     pub fn document(&self, about: About<'_>, now: i64) -> String {
         let at = |seconds: i64| Timestamp::from_second(seconds).ok();
-        let then = now.saturating_add(i64::try_from(self.seconds).unwrap_or(i64::MAX));
+        let seconds = i64::try_from(self.seconds).unwrap_or(i64::MAX);
+        let then = if self.event.is_ahead() { now.saturating_add(seconds) } else { now.saturating_sub(seconds) };
         let document = Document {
             version: 1,
             test: about.test,
@@ -242,6 +236,9 @@ mod tests {
     fn the_document() {
         let said = Said::parse("abc", "stop-ahead", 2 * DAY + 60, "api: 1 changed file").unwrap();
         insta::assert_snapshot!(said.document(ALICE, 1_000_000), @r#"{"version":1,"test":false,"host":"devhost","owner":"alice","uid":1000,"box":"abc","event":"stop-ahead","text":"nobody uses alice's box abc; in 2 days it is stopped, and its data stays","saidAt":"1970-01-12T13:46:40Z","happensAt":"1970-01-14T13:47:40Z","work":"api: 1 changed file","prevent":"devbox-ctl keep-awake abc --for 8h","undo":null}"#);
+        let late = Said::parse("abc", "stopped", 86_400, "").unwrap();
+        assert!(late.document(ALICE, 1_000_000).contains("\"happensAt\":\"1970-01-11T13:46:40Z\""));
+        assert_eq!((late.days(), late.ago()), (0, 86_400));
         let done = Said::parse("abc", "trashed", 0, "").unwrap().document(ALICE, 0);
         assert!(done.contains("\"work\":null,\"prevent\":null,\"undo\":\"devbox-ctl restore abc\""), "{done}");
     }
@@ -264,7 +261,7 @@ mod tests {
             ("../abc", "stopped", 0, ""),
             ("abc", "exploded", 0, ""),
             ("abc", "", 0, ""),
-            ("abc", "stopped", 1, ""),
+            ("abc", "stopped", LONGEST_AGO + 1, ""),
             ("abc", "stop-ahead", FURTHEST + 1, ""),
             ("abc", "stop-ahead", u64::MAX, ""),
             ("abc", "stop-ahead", 1, long.as_str()),
@@ -283,19 +280,6 @@ mod tests {
         assert_eq!(json["owner"], "alice");
         let long = Said::parse("abc", "stop-ahead", 1, &"é".repeat(2000)).unwrap();
         assert_eq!(long.work.chars().count(), LONGEST_WORK);
-    }
-
-    #[test]
-    fn what_could_not_be_said_is_said_while_it_holds() {
-        let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let unsaid = |event| Unsaid { name: "abc".parse().unwrap(), event, at, work: String::new() };
-        let before = Timestamp::from_second(at.as_second() - 60).unwrap();
-        let after = Timestamp::from_second(at.as_second() + 60).unwrap();
-        assert_eq!([before, at, after].map(|now| unsaid(Event::StopAhead).ahead(now)), [Some(60), None, None]);
-        assert_eq!([before, after].map(|now| unsaid(Event::Stopped).ahead(now)), [Some(0), Some(0)]);
-        let kept = serde_json::to_string(&unsaid(Event::StopAhead)).unwrap();
-        assert!(kept.contains("\"stop-ahead\""), "{kept}");
-        assert_eq!(serde_json::from_str::<Unsaid>(&kept).unwrap(), unsaid(Event::StopAhead));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) const TESTS: Tests = &[
     ("hook::an_idle_box_reaches_it_once", idle),
     ("hook::one_that_fails_hangs_or_is_missing", failing),
     ("hook::a_broker_that_does_not_answer", unanswered),
+    ("hook::a_deletion_that_was_cut_short", cut_short),
     ("hook::hostile_owners", hostile),
     ("hook::it_has_little", confined),
     ("hook::examples", examples),
@@ -86,8 +87,7 @@ fn idle(world: &World) -> Outcome {
     }
     let host = world.ok("root", &["hostname"])?;
     ensure(first["host"] == host.trim(), &first.to_string())?;
-    let time = |key: &str| first[key].as_str().and_then(|t| t.parse::<jiff::Timestamp>().ok()).ok_or(key.to_owned());
-    let ahead = time("happensAt")?.as_second() - time("saidAt")?.as_second();
+    let ahead = ahead(first)?;
     ensure((21 * 3600..=24 * 3600).contains(&ahead), &first.to_string())?;
     // The argument is one, and no shell has read it.
     let argument = world.ok("root", &["cat", "/var/lib/warned/arguments"])?;
@@ -109,6 +109,12 @@ fn idle(world: &World) -> Outcome {
     ensure(told(world, 5)?[4]["event"] == "deleted", "told")?;
     let trail = admin(world, &["audit", "--owner", "alice"]).expect(0)?;
     trail.says("warn")
+}
+
+/// How far ahead of what was said it happens.
+fn ahead(told: &Value) -> Result<i64, libtest_mimic::Failed> {
+    let time = |key: &str| told[key].as_str().and_then(|t| t.parse::<jiff::Timestamp>().ok()).ok_or(key.to_owned());
+    Ok(time("happensAt")?.as_second() - time("saidAt")?.as_second())
 }
 
 fn failing(world: &World) -> Outcome {
@@ -181,7 +187,30 @@ fn unanswered(world: &World) -> Outcome {
     // The next cleanup tells it: what was ahead is over by then.
     told(world, 0)?;
     pass(world, 38, 38, CLEANUP)?;
-    ensure(told(world, 1)?[0]["event"] == "stopped", "told later")?;
+    let later = &told(world, 1)?[0];
+    ensure(later["event"] == "stopped" && ahead(later)? < -11 * 3600, &later.to_string())?;
+    pass(world, 38, 39, CLEANUP)?;
+    quiet(world)?;
+    told(world, 1).map(drop)
+}
+
+/// The data is gone, the name is not given back, and another command ends it.
+fn cut_short(world: &World) -> Outcome {
+    install(world, "[defaults]\ntrash_days = 1\n")?;
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
+    pass(world, 0, 1, CLEANUP)?;
+    world.override_devboxd("[Service]\nExecStart=\nExecStart=/bin/false\nRestart=no\n")?;
+    let cut = pass(world, 1, 26, &format!("! {CLEANUP}"));
+    world.override_devboxd("")?;
+    cut?;
+    world.ctl(&["create", "other", "--no-start"]).expect(0)?;
+    world.ok("root", &["sh", "-c", "devbox-ctl admin audit --owner alice | grep release"])?;
+    told(world, 0)?;
+    pass(world, 38, 38, CLEANUP)?;
+    let later = &told(world, 1)?[0];
+    ensure(later["event"] == "deleted" && later["box"] == "abc", &later.to_string())?;
+    ensure(ahead(later)? < -11 * 3600, &later.to_string())?;
     pass(world, 38, 39, CLEANUP)?;
     quiet(world)?;
     told(world, 1).map(drop)
@@ -199,7 +228,7 @@ fn hostile(world: &World) -> Outcome {
     for (name, event, seconds) in [
         ("bobs", "exploded", "0"),
         ("../../etc", "stopped", "0"),
-        ("bobs", "stopped", "5"),
+        ("bobs", "stopped", "777600"),
         ("bobs", "stop-ahead", "18446744073709551615"),
     ] {
         warn(world, "bob", name, event, seconds, "").expect(1)?;
@@ -267,6 +296,7 @@ const MAIL: &str = r#"$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:25", Li
     while (<$c>) {
         s/\r//; print;
         if (/^QUIT/) { print $c "221 bye\r\n"; last }
+        if (/^RCPT TO:<alice/) { print $c "550 nobody of that name\r\n"; next }
         if (/^DATA/) { print $c "354 go on\r\n"; while (<$c>) { s/\r//; print; last if /^\.$/ } }
         print $c "250 ok\r\n";
     }"#;
@@ -290,29 +320,32 @@ fn examples(world: &World) -> Outcome {
     install(world, "")?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     hook(world, &script("mail.sh")?)?;
-    world.write("/etc/devbox/users.toml", &format!("[warnings]\ncommand = [\"{HOOK}\", \"root\"]\n"));
+    world.write("/etc/devbox/users.toml", &format!("[warnings]\ncommand = [\"{HOOK}\", \"@example.com\", \"root\"]\n"));
     let server = serve(world, MAIL, "/run/mail-is-up")?;
-    let odd = "api: 1 changed file\nBcc: all@example.com\n.\n";
-    warn(world, "alice", "abc", "stop-ahead", "90000", odd).expect(0)?;
+    let odd = format!("api: 1 changed file\nBcc: all@example.com\n.\n{}", " and more".repeat(100));
+    warn(world, "alice", "abc", "stop-ahead", "90000", &odd).expect(0)?;
     let mail = server.finish().expect(0)?.out;
-    says(&mail, "MAIL FROM:<devbox-warn>")?;
-    says(&mail, "RCPT TO:<alice>\nRCPT TO:<root>\nDATA\n")?;
-    says(&mail, "\nTo: alice, root\nSubject: [")?;
+    says(&mail, "MAIL FROM:<devbox-warn@example.com>")?;
+    // The first of them was refused.
+    says(&mail, "RCPT TO:<alice@example.com>\nRCPT TO:<root@example.com>\nDATA\n")?;
+    says(&mail, "\nTo: alice@example.com, root@example.com\nSubject: [")?;
     says(&mail, "] nobody uses alice's box abc; in 1 day it is stopped, and its data stays\n")?;
     says(&mail, "to prevent it: devbox-ctl keep-awake abc --for 8h\n")?;
-    says(&mail, "git work in it that is nowhere else: api: 1 changed fileBcc: all@example.com.\n")?;
+    says(&mail, "git work in it that is nowhere else: api: 1 changed fileBcc: all@example.com. and more")?;
+    ensure(mail.lines().all(|line| line.len() < 998), &mail)?;
     ensure(!mail.contains("\nBcc") && !mail.contains("to undo"), &mail)?;
     // A chat: one request of whatever it is sent.
     hook(world, &script("webhook.sh")?)?;
     world.write("/etc/credstore/devbox-warn.url", "http://127.0.0.1:8199/secret-of-the-chat\n");
     let chat = serve(world, CHAT, "/run/chat-is-up")?;
-    warn(world, "alice", "abc", "stop-ahead", "200000", "it's \"<!channel>\" \\ `x`").expect(0)?;
+    let odd = "it's \"<!channel>\" \\ `x` [click](https://evil.example/x) ![](https://evil.example/p.png)";
+    warn(world, "alice", "abc", "stop-ahead", "200000", odd).expect(0)?;
     let said = chat.finish().expect(0)?.out;
     says(&said, "POST /secret-of-the-chat HTTP/1.1")?;
-    says(&said, "{\"text\":\"[")?;
+    says(&said, "{\"text\":\"")?;
     says(&said, "nobody uses alice's box abc; in 2 days it is stopped")?;
-    says(&said, "it's \\\" !channel \\\" \\\\  x ")?;
-    ensure(!said.contains('<'), &said)
+    says(&said, "it's \\\"  channel \\\" \\\\  x   click  https:// evil.example/x      https:// evil.example/p.png ")?;
+    ensure(!said.contains(['<', '[', '(', '!']) && !said.contains("://evil"), &said)
 }
 
 fn timers(world: &World) -> Outcome {
@@ -360,5 +393,14 @@ fn timers(world: &World) -> Outcome {
     world.ctl(&["sample"]).expect(0)?;
     ensure(doctor("sample")?["good"] == true, "it runs")?;
     report()?;
+    admin(world, &["reconcile"]).expect(0)?.says("agree")?;
+    // The host was off for three days, and the report was quicker than the cleanup, which tells that it has run.
+    let ran =
+        "export NO_FAKE_STAT=1 LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1); FAKETIME=-3d devbox-ctl cleanup";
+    world.ok("alice", &["sh", "-c", ran])?;
+    report()?;
+    admin(world, &["reconcile"]).expect(0)?.says("their devboxes-cleanup.timer has not run since")?;
+    super::broker::next_second(world)?;
+    world.ctl(&["cleanup"]).expect(0)?;
     admin(world, &["reconcile"]).expect(0)?.says("agree")
 }

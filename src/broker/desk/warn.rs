@@ -11,13 +11,17 @@ use crate::wire::{Refused, Why};
 const DAY: i64 = 86_400;
 /// The same is not said again for this long: a daily timer is not always on the minute.
 const SAME: i64 = 20 * 3600;
-/// A box that is gone may be told of for this long after its name was given back.
-const AFTER: i64 = 3600;
+/// A box that is gone may be told of for this long after its name was given back: for as long as its owner keeps what
+/// could not be said, and the cleanup after that.
+const AFTER: i64 = 8 * DAY;
 
 /// What the broker does for itself; no method of the bus's leads here as such.
 #[derive(Debug, Clone)]
 pub(in crate::broker) enum WarnRequest {
-    Next,
+    /// But of these owners.
+    Next {
+        but: Vec<u32>,
+    },
     Outcome {
         waiting: Waiting,
         trouble: Option<String>,
@@ -31,6 +35,7 @@ pub(in crate::broker) enum WarnRequest {
 pub(in crate::broker) struct Told {
     pub(in crate::broker) name: String,
     pub(in crate::broker) event: String,
+    /// Until it happens, or since it has happened.
     pub(in crate::broker) seconds: u64,
     pub(in crate::broker) work: String,
 }
@@ -55,12 +60,14 @@ impl Desk {
         if !is_theirs(ledger, caller, &said, seen)? {
             return Ok(Err(no_such(&told.name)));
         }
-        if ledger.was_said(caller.uid, &said, seen.now - SAME)? {
+        // What happened a while ago may have been said then.
+        let then = seen.now - SAME.max(said.ago() + 3600);
+        if ledger.was_said(caller.uid, &said, then, seen.now)? {
             return Ok(Ok(Answer::Done));
         }
         let owner = self.names.of(caller.uid);
         let most = most_a_day(self.rules.settings.owner(&owner).max_boxes);
-        if ledger.said_since(caller.uid, seen.now - DAY)? >= most {
+        if ledger.said_since(caller.uid, seen.now - DAY, seen.now)? >= most {
             return Ok(Err(Refused::new(
                 Why::TooMany,
                 format!("more than {most} things were told of your boxes in a day"),
@@ -81,16 +88,17 @@ impl Desk {
     }
 
     /// Whether what was said arrives, for administrators.
-    pub(super) fn hook(&self, ledger: &Ledger<'_>) -> rusqlite::Result<Verdict> {
+    pub(super) fn hook(&self, ledger: &Ledger<'_>, seen: &Seen) -> rusqlite::Result<Verdict> {
         if !self.has_hook() {
             return Ok(Ok(Answer::Status(true, "no command is told of warnings".to_owned())));
         }
-        let failing = ledger.failing()?;
+        let failing = ledger.failing(seen.now)?;
         let text = failing.as_ref().map_or_else(
             || "the command that is told of warnings takes them".to_owned(),
             |f| {
                 let (waiting, lost) = (f.waiting, f.given_up);
-                format!("warnings do not arrive: {}; {waiting} wait to be tried again, {lost} are not tried by themselves any more", f.trouble)
+                let why = if f.trouble.is_empty() { "devboxd ended while one was handed over" } else { &f.trouble };
+                format!("warnings do not arrive: {why}; {waiting} wait to be tried again, {lost} are not tried by themselves any more")
             },
         );
         Ok(Ok(Answer::Status(failing.is_none(), text)))
@@ -103,9 +111,9 @@ impl Desk {
         seen: &Seen,
     ) -> rusqlite::Result<Verdict> {
         match request {
-            WarnRequest::Next if !self.has_hook() => Ok(Ok(Answer::Waiting(None))),
-            WarnRequest::Next => {
-                let waiting = ledger.next_warning(seen.now)?;
+            WarnRequest::Next { .. } if !self.has_hook() => Ok(Ok(Answer::Waiting(None))),
+            WarnRequest::Next { but } => {
+                let waiting = ledger.next_warning(seen.now, but)?;
                 if let Some(Waiting { id, tries, .. }) = &waiting {
                     ledger.is_tried(*id, pause(tries + 1).map(|pause| seen.now + pause))?;
                 }

@@ -72,9 +72,18 @@ fn one_of_version_3_is_taken_over_too() {
         assert_eq!(ledger.reports().unwrap()[1].1.cleaned, Some(8));
         let said = crate::policy::warning::Said::example();
         ledger.add_warning(1000, &said, "{}", 12).unwrap();
-        assert!(ledger.was_said(1000, &said, 11).unwrap() && ledger.next_warning(12).unwrap().is_some());
+        assert!(ledger.was_said(1000, &said, 11, 12).unwrap() && ledger.next_warning(12, &[]).unwrap().is_some());
         tx.rollback().unwrap();
     }
+}
+
+#[test]
+fn the_next_warning_is_found_without_a_sort() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("ledger.sqlite")).unwrap();
+    let mut plan = ledger.prepare(&format!("EXPLAIN QUERY PLAN {}", warnings::NEXT)).unwrap();
+    let plan: Vec<String> = plan.query_map([1, 2, 3], |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(plan.len() == 1 && plan[0].contains("warnings_waiting"), "{plan:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What owners said for the administrator's command: each once, until it is handed over.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::Ledger;
 use crate::policy::warning::Said;
@@ -11,15 +11,23 @@ CREATE TABLE IF NOT EXISTS warnings (
     days INTEGER NOT NULL, document TEXT, tries INTEGER NOT NULL, next INTEGER, trouble TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS warnings_of ON warnings (uid, at);
+CREATE INDEX IF NOT EXISTS warnings_waiting ON warnings (tries, id) WHERE document IS NOT NULL;
 ";
 
 /// How long one is known, handed over or not.
-const KEPT: i64 = 7 * 86_400;
+const KEPT: i64 = 7 * DAY;
+/// What lies further ahead than this was written while the clock was ahead.
+const DAY: i64 = 86_400;
+
+/// A clock that was ahead has left tries that are far off.
+pub(super) const NEXT: &str = "SELECT id, document, tries, uid FROM warnings WHERE document IS NOT NULL \
+    AND (next <= ?1 OR next > ?2) AND at >= ?3 ORDER BY tries, id";
 
 /// One on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::broker) struct Waiting {
     pub(in crate::broker) id: i64,
+    pub(in crate::broker) uid: u32,
     pub(in crate::broker) document: String,
     pub(in crate::broker) tries: u32,
 }
@@ -31,23 +39,23 @@ pub(in crate::broker) struct Failing {
     pub(in crate::broker) waiting: u32,
     /// Not tried again by itself.
     pub(in crate::broker) given_up: u32,
-    /// Of the last one that failed.
+    /// Of the last one that failed; empty where devboxd ended each time before it knew.
     pub(in crate::broker) trouble: String,
 }
 
 impl Ledger<'_> {
-    /// Whether the same was said since then.
-    pub(in crate::broker) fn was_said(&self, uid: u32, said: &Said, then: i64) -> rusqlite::Result<bool> {
+    /// Whether the same was said from then until now.
+    pub(in crate::broker) fn was_said(&self, uid: u32, said: &Said, then: i64, now: i64) -> rusqlite::Result<bool> {
         let days = i64::try_from(said.days()).unwrap_or(i64::MAX);
         self.0
-            .prepare_cached("SELECT count(*) > 0 FROM warnings WHERE uid = ?1 AND at > ?2 AND name = ?3 AND event = ?4 AND days = ?5")?
-            .query_row(params![uid, then, said.name.as_str(), said.event.word(), days], |row| row.get(0))
+            .prepare_cached("SELECT count(*) > 0 FROM warnings WHERE uid = ?1 AND at > ?2 AND at <= ?6 AND name = ?3 AND event = ?4 AND days = ?5")?
+            .query_row(params![uid, then, said.name.as_str(), said.event.word(), days, now], |row| row.get(0))
     }
 
-    pub(in crate::broker) fn said_since(&self, uid: u32, then: i64) -> rusqlite::Result<u32> {
+    pub(in crate::broker) fn said_since(&self, uid: u32, then: i64, now: i64) -> rusqlite::Result<u32> {
         self.0
-            .prepare_cached("SELECT count(*) FROM warnings WHERE uid = ?1 AND at > ?2")?
-            .query_row(params![uid, then], |row| row.get(0))
+            .prepare_cached("SELECT count(*) FROM warnings WHERE uid = ?1 AND at > ?2 AND at <= ?3")?
+            .query_row(params![uid, then, now], |row| row.get(0))
     }
 
     pub(in crate::broker) fn add_warning(
@@ -57,7 +65,7 @@ impl Ledger<'_> {
         document: &str,
         now: i64,
     ) -> rusqlite::Result<()> {
-        self.0.prepare_cached("DELETE FROM warnings WHERE at < ?1")?.execute([now - KEPT])?;
+        self.0.prepare_cached("DELETE FROM warnings WHERE at < ?1 OR at > ?2")?.execute([now - KEPT, now + DAY])?;
         let days = i64::try_from(said.days()).unwrap_or(i64::MAX);
         let values = params![now, uid, said.name.as_str(), said.event.word(), days, document];
         self.0
@@ -66,13 +74,18 @@ impl Ledger<'_> {
             .map(drop)
     }
 
-    /// The next that is to be handed over: those that never failed first, so that nobody's holds up the others.
-    pub(in crate::broker) fn next_warning(&self, now: i64) -> rusqlite::Result<Option<Waiting>> {
-        let waiting = |row: &Row<'_>| Ok(Waiting { id: row.get(0)?, document: row.get(1)?, tries: row.get(2)? });
-        self.0
-            .prepare_cached("SELECT id, document, tries FROM warnings WHERE document IS NOT NULL AND next <= ?1 ORDER BY tries, id LIMIT 1")?
-            .query_row([now], waiting)
-            .optional()
+    /// The next that is to be handed over, but of these owners: those that never failed first, so that nobody's holds up
+    /// the others.
+    pub(in crate::broker) fn next_warning(&self, now: i64, but: &[u32]) -> rusqlite::Result<Option<Waiting>> {
+        let mut rows = self.0.prepare_cached(NEXT)?;
+        let mut rows = rows.query([now, now + DAY, now - KEPT])?;
+        while let Some(row) = rows.next()? {
+            let uid = row.get(3)?;
+            if !but.contains(&uid) {
+                return Ok(Some(Waiting { id: row.get(0)?, document: row.get(1)?, tries: row.get(2)?, uid }));
+            }
+        }
+        Ok(None)
     }
 
     /// Counted before it is tried: what could not be written after it would be handed over for ever. `next`: when it is
@@ -92,16 +105,18 @@ impl Ledger<'_> {
         self.0.prepare_cached("UPDATE warnings SET trouble = ?2 WHERE id = ?1")?.execute(params![id, trouble]).map(drop)
     }
 
-    pub(in crate::broker) fn failing(&self) -> rusqlite::Result<Option<Failing>> {
-        const FAILED: &str = "FROM warnings WHERE document IS NOT NULL AND trouble != ''";
-        let (waiting, given_up) = self
+    pub(in crate::broker) fn failing(&self, now: i64) -> rusqlite::Result<Option<Failing>> {
+        // One whose first try is on its way has not failed; one of which nothing came by its next try has.
+        const FAILED: &str = "FROM warnings WHERE document IS NOT NULL AND at >= ?1 \
+            AND (trouble != '' OR tries > 1 OR (tries > 0 AND next <= ?2))";
+        let (waiting, given_up): (u32, u32) = self
             .0
             .prepare_cached(&format!("SELECT count(next), count(*) - count(next) {FAILED}"))?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([now - KEPT, now], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let trouble = self
             .0
-            .prepare_cached(&format!("SELECT trouble {FAILED} ORDER BY id DESC LIMIT 1"))?
-            .query_row([], |row| row.get(0))
+            .prepare_cached(&format!("SELECT trouble {FAILED} ORDER BY trouble = '', id DESC LIMIT 1"))?
+            .query_row([now - KEPT, now], |row| row.get(0))
             .optional()?;
         Ok(trouble.map(|trouble| Failing { waiting, given_up, trouble }))
     }
@@ -109,8 +124,10 @@ impl Ledger<'_> {
     /// All that wait are tried at once, also what was given up.
     pub(in crate::broker) fn try_warnings_again(&self, now: i64) -> rusqlite::Result<()> {
         self.0
-            .prepare_cached("UPDATE warnings SET tries = 0, next = ?1, trouble = '' WHERE document IS NOT NULL")?
-            .execute([now])
+            .prepare_cached(
+                "UPDATE warnings SET tries = 0, next = ?1, trouble = '' WHERE document IS NOT NULL AND at >= ?2",
+            )?
+            .execute([now, now - KEPT])
             .map(drop)
     }
 }

@@ -125,8 +125,9 @@ pub fn look_at(account: &Account, entries: &[&Entry], book: &Book) -> Looked {
 impl Looked {
     /// Moves the clock on, and notes what was seen.
     pub fn note(self, book: &mut Book) {
-        let step = book.advance(self.tick);
         let when = now();
+        book.begin(when);
+        let step = book.advance(self.tick);
         if self.is_all {
             let names: Vec<&BoxName> = self.looks.iter().map(|(name, _)| name).collect();
             book.keep_only(&names);

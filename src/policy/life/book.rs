@@ -18,6 +18,9 @@ pub const LONGEST_STEP: u64 = 1000;
 /// is nothing.
 pub const SHORTEST_STEP: u64 = 60;
 
+/// In seconds: a timer that runs every few minutes or daily has run in this time, whatever it was delayed by.
+pub const SILENT: i64 = 2 * 86_400;
+
 /// A moment as the kernel counts: CLOCK_MONOTONIC stands still while the host sleeps, and nobody sets it (time(7)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
@@ -50,6 +53,9 @@ pub struct Book {
     /// When the owner's timers last ran, on the wall's clock; for people.
     #[serde(default)]
     pub sampled: Option<Timestamp>,
+    /// Since when that is noted, should nothing of it be lost.
+    #[serde(default)]
+    since: Option<Timestamp>,
     #[serde(default)]
     pub cleaned: Option<Timestamp>,
     /// For the administrator's command.
@@ -167,6 +173,17 @@ impl Book {
             *record = Record::new(&look);
         }
         record.note(look, step, clock, when);
+    }
+
+    /// From here on, it is noted when timers ran.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.since = Some(self.since.map_or(now, |since| since.min(now)));
+    }
+
+    /// Whether a timer that it has nothing of may have run all the same: what noted it is of an older version, or was lost
+    /// a while ago.
+    pub fn is_young(&self, now: Timestamp) -> bool {
+        self.since.map_or(self.tick.is_some(), |since| now.as_second() - since.as_second() <= SILENT)
     }
 
     /// Forgets boxes that are not there any more.

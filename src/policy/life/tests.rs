@@ -345,3 +345,20 @@ fn a_thousand_owners_with_odd_habits() {
     }
     assert!(acts > 2000, "{acts} warnings, stops and moves to the trash");
 }
+
+#[test]
+fn a_timer_of_which_nothing_is_noted() {
+    let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+    let days = |days: i64| now + SignedDuration::from_hours(days * 24);
+    let mut book = Book::default();
+    assert!(!book.is_young(now), "nobody ever looked");
+    book.advance(Tick { boot: "a".to_owned(), seconds: 300 });
+    assert!(book.is_young(now), "an older version's");
+    // A clock that was ahead is none to wait for.
+    book.begin(days(400));
+    book.begin(now);
+    book.begin(days(1));
+    assert_eq!([1, 2, 3].map(|later| book.is_young(days(later))), [true, true, false]);
+    let kept: Book = serde_json::from_str(&serde_json::to_string(&book).unwrap()).unwrap();
+    assert!(!kept.is_young(days(3)));
+}

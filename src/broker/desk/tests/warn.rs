@@ -25,7 +25,7 @@ impl Host {
     }
 
     fn next(&mut self) -> Option<Waiting> {
-        match self.ask(0, &Request::Warnings(WarnRequest::Next)) {
+        match self.ask(0, &Request::Warnings(WarnRequest::Next { but: Vec::new() })) {
             Ok(Answer::Waiting(waiting)) => waiting,
             other => panic!("{other:?}"),
         }
@@ -103,18 +103,23 @@ fn only_of_ones_own() {
     }
     assert_eq!(why(host.warn(ALICE, "../abc", "stopped", 0)), Why::InvalidInput);
     assert_eq!(why(host.warn(ALICE, "abc", "exploded", 0)), Why::InvalidInput);
-    // One that is gone by now was theirs an hour ago.
+    // One that is gone by now was theirs a while ago.
     assert_eq!(host.warn(ALICE, "abc", "deleted", 0), Ok(Answer::Done), "there still, by the ledger");
     host.ask(ALICE, &Request::Trash { name: "abc".to_owned() }).unwrap();
     host.warn(ALICE, "abc", "trashed", 0).unwrap();
     host.ask(ALICE, &Request::Release { name: "abc".to_owned() }).unwrap();
     assert_eq!(host.taken().len(), 2);
-    host.now += DAY;
+    host.now += 9 * DAY;
     assert_eq!(why(host.warn(ALICE, "abc", "deleted", 0)), Why::NoSuchBox);
     host.make(ALICE, "abc");
     host.ask(ALICE, &Request::Release { name: "abc".to_owned() }).unwrap();
-    host.warn(ALICE, "abc", "deleted", 0).unwrap();
-    assert_eq!(host.taken()[0]["event"], "deleted");
+    // At the next cleanup, where devboxd did not answer this one.
+    host.now += 7 * DAY;
+    host.warn(ALICE, "abc", "deleted", 7 * 86_400).unwrap();
+    let taken = host.taken();
+    assert_eq!(taken[0]["event"], "deleted");
+    let happened: jiff::Timestamp = taken[0]["happensAt"].as_str().unwrap().parse().unwrap();
+    assert_eq!(happened.as_second(), host.now - 7 * DAY);
     // And by now it is another's.
     host.make(BOB, "abc");
     host.now += 60;
@@ -137,6 +142,81 @@ fn nobody_is_flooded() {
     host.warn(ALICE, "abc", "stopped", 0).unwrap();
     let rows: u32 = host.ledger.query_row("SELECT count(*) FROM warnings", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1);
+}
+
+#[test]
+fn what_was_said_when_it_happened_is_not_said_again() {
+    let mut host = Host::with_box(HOOK, ALICE, "abc");
+    host.warn(ALICE, "abc", "stopped", 5).unwrap();
+    // Its owner did not get to note that.
+    host.now += 2 * DAY;
+    host.warn(ALICE, "abc", "stopped", 2 * 86_400 + 5).unwrap();
+    assert_eq!(host.taken().len(), 1);
+    host.warn(ALICE, "abc", "stopped", 5).unwrap();
+    assert_eq!(host.taken().len(), 1, "it was stopped again");
+}
+
+#[test]
+fn a_clock_that_was_ahead_swallows_nothing() {
+    let mut host = Host::with_box(HOOK, ALICE, "abc");
+    host.now += 400 * DAY;
+    for days in 1..20 {
+        let _ = host.warn(ALICE, "abc", "stop-ahead", days * 86_400);
+    }
+    assert_eq!(host.next().unwrap().tries, 0);
+    host.now -= 400 * DAY;
+    // The one that was tried is tried again now; and then the same may be said, and more of it.
+    assert_eq!(host.taken().len(), 14);
+    host.warn(ALICE, "abc", "stop-ahead", 86_400).unwrap();
+    assert_eq!(host.taken().len(), 1);
+    let rows: u32 = host.ledger.query_row("SELECT count(*) FROM warnings", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[test]
+fn what_is_old_is_handed_over_no_more() {
+    let mut host = Host::with_box(HOOK, ALICE, "abc");
+    host.warn(ALICE, "abc", "stopped", 0).unwrap();
+    assert!(host.fails() && !host.hook().0);
+    host.now += 8 * DAY;
+    assert!(host.hook().0, "nobody waits for it");
+    host.ask(0, &Request::Warnings(WarnRequest::Again)).unwrap();
+    assert_eq!(host.next(), None);
+}
+
+#[test]
+fn a_devboxd_that_ends_each_time_is_shown() {
+    let mut host = Host::with_box(HOOK, ALICE, "abc");
+    host.warn(ALICE, "abc", "stopped", 0).unwrap();
+    host.next().unwrap();
+    assert!(host.hook().0, "on its way");
+    host.now += 601;
+    let (good, text) = host.hook();
+    assert!(!good && text.contains("devboxd ended while one was handed over; 1 wait"), "{text}");
+    for _ in 0..10 {
+        host.now += 40_000;
+        host.next();
+    }
+    let (good, text) = host.hook();
+    assert!(!good && text.contains("0 wait to be tried again, 1 are not"), "{text}");
+}
+
+#[test]
+fn one_owner_holds_up_no_other() {
+    let mut host = Host::with_box(HOOK, ALICE, "abc");
+    host.make(BOB, "bobs");
+    for days in 1..5 {
+        host.warn(ALICE, "abc", "stop-ahead", days * 86_400).unwrap();
+    }
+    host.warn(BOB, "bobs", "stopped", 0).unwrap();
+    let next =
+        |host: &mut Host, but: &[u32]| match host.ask(0, &Request::Warnings(WarnRequest::Next { but: but.to_vec() })) {
+            Ok(Answer::Waiting(waiting)) => waiting.map(|w| w.uid),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(next(&mut host, &[]), Some(ALICE));
+    assert_eq!(next(&mut host, &[ALICE]), Some(BOB));
+    assert_eq!(next(&mut host, &[ALICE, BOB]), None);
 }
 
 #[test]
@@ -233,6 +313,11 @@ fn what_was_never_told_is_held_against_nobody() {
     let mut host = Host::with_box("", ALICE, "abc");
     host.now += 5 * DAY;
     host.report_of(0, 0);
+    host.now += 1;
+    assert_eq!(host.silent().len(), 2);
+    // Not known, by their own word.
+    host.report_of(-1, -1);
+    assert!(host.silent().is_empty());
     // As a report of an older version left it.
     host.ledger.execute("UPDATE reports SET sampled = NULL, cleaned = NULL", []).unwrap();
     assert!(host.silent().is_empty());
