@@ -42,7 +42,8 @@ fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
     });
     plan::check(&from_backup).unwrap();
     out.insert("plan-create-from-backup.txt".to_owned(), text(&from_backup));
-    let request = StartRequest { name, loaded: true, marked: Some("by its owner"), creating: false, ask: sizes };
+    let request =
+        StartRequest { name, loaded: true, marked: Some("by its owner"), creating: false, ask: sizes, joins: false };
     let plans = [
         create,
         plan::start(StartRequest { loaded: false, creating: true, ..request }),

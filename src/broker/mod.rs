@@ -81,15 +81,20 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let activity = Arc::new(Activity::new());
     let credentials = Credentials::Given(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
     let giver = Arc::new(Giver::new(Arc::clone(&queue), credentials));
+    let accounts = Arc::new(rules::Accounts::default());
     let mut sockets = ListenFd::from_env();
     let serving = match sockets.take_unix_listener(0) {
-        Ok(Some(listener)) => Some(login::serve(listener, Arc::clone(&giver), Arc::clone(&activity))?),
+        Ok(Some(listener)) => {
+            Some(login::serve(listener, Arc::clone(&giver), Arc::clone(&activity), Arc::clone(&accounts))?)
+        }
         // Started by hand, or by the bus where the socket is not enabled.
         _ => None,
     };
     let courier = Courier::start(Arc::clone(&queue), Arc::clone(&activity))?;
     let turns = match sockets.take_unix_listener(1) {
-        Ok(Some(listener)) => Some(turns::serve(listener, Arc::clone(&queue), Arc::clone(&activity))?),
+        Ok(Some(listener)) => {
+            Some(turns::serve(listener, Arc::clone(&queue), Arc::clone(&activity), Arc::clone(&accounts))?)
+        }
         _ => None,
     };
     let broker = Broker {

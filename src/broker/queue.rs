@@ -18,7 +18,7 @@ const MOST_WAITING: usize = 64;
 /// Requests in one transaction.
 const MOST_TOGETHER: usize = 64;
 
-type Reply = Result<Answer, Refused>;
+pub(super) type Reply = Result<Answer, Refused>;
 
 #[derive(Debug)]
 struct Ticket {
@@ -44,6 +44,12 @@ pub(super) struct Queue {
 impl Queue {
     /// Queues a request and waits for its answer, which comes after what it changed is on disk.
     pub(super) async fn ask(&self, caller: Caller, request: Request) -> Reply {
+        let answer = self.line_up(caller, request)?;
+        answer.await.unwrap_or_else(|_| Err(Refused::new(Why::Ledger, "devboxd is ending")))
+    }
+
+    /// The same for who looks for the answer later.
+    pub(super) fn line_up(&self, caller: Caller, request: Request) -> Result<oneshot::Receiver<Reply>, Refused> {
         let (reply, answer) = oneshot::channel();
         {
             let mut lines = self.lock();
@@ -55,7 +61,7 @@ impl Queue {
             line.push_back(Ticket { caller, request, reply });
         }
         self.ready.notify_one();
-        answer.await.unwrap_or_else(|_| Err(Refused::new(Why::Ledger, "devboxd is ending")))
+        Ok(answer)
     }
 
     /// Serves until [`Queue::close`], and then what is left.

@@ -10,18 +10,21 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_channel::oneshot::Receiver;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::desk::{Answer, Caller, Request};
 use super::interface::{Activity, Working};
 use super::login::Serving;
-use super::queue::Queue;
-use crate::policy::turns::{Turns, usual};
+use super::queue::{Queue, Reply};
+use super::rules::Accounts;
+use crate::policy::turns::{LEAST, Turns, usual};
 use crate::wire::{TURN, WAIT};
 
-/// Connections in all; each owner's line has an end of its own.
-const MOST: usize = 512;
+/// The settings are the ledger thread's: for so long its word is waited for, and so long it holds.
+const PATIENCE: Duration = Duration::from_secs(2);
+const HOLDS: Duration = Duration::from_secs(5);
 /// How often those who wait are told that somebody is here.
 const TOLD: Duration = Duration::from_secs(3);
 
@@ -37,21 +40,38 @@ struct Gate {
     peers: BTreeMap<u64, Peer>,
     next: u64,
     told: Instant,
-    /// How many turns there are.
-    most: usize,
+    accounts: Arc<Accounts>,
+    count: Count,
+}
+
+/// How many turns there are, by the settings. Asked while somebody is here, and every few seconds at most; nobody waits
+/// in this thread for the answer.
+#[derive(Default)]
+struct Count {
+    set: Option<usize>,
+    asked: Option<(Instant, Option<Receiver<Reply>>)>,
 }
 
 /// Serves the socket from a thread of its own, until this is dropped.
-pub(super) fn serve(listener: UnixListener, queue: Arc<Queue>, activity: Arc<Activity>) -> std::io::Result<Serving> {
+pub(super) fn serve(
+    listener: UnixListener,
+    queue: Arc<Queue>,
+    activity: Arc<Activity>,
+    accounts: Arc<Accounts>,
+) -> std::io::Result<Serving> {
     let (ours, stop) = UnixStream::pair()?;
     listener.set_nonblocking(true)?;
     let now = Instant::now();
     let (turns, peers) = (Turns::default(), BTreeMap::new());
-    let mut gate = Gate { queue, begun: now, turns, peers, next: 0, told: now, most: 1 };
+    let mut gate = Gate { queue, begun: now, turns, peers, next: 0, told: now, accounts, count: Count::default() };
     std::thread::Builder::new().name("turns".to_owned()).spawn(move || {
         loop {
             // A turn may have to be ended; where there is none, somebody has to come.
-            let patience = if gate.turns.is_idle() { PollTimeout::NONE } else { PollTimeout::from(500_u16) };
+            let patience = match (gate.turns.is_idle(), gate.count.is_asked()) {
+                (true, _) => PollTimeout::NONE,
+                (false, true) => PollTimeout::from(5_u16),
+                (false, false) => PollTimeout::from(500_u16),
+            };
             let mut fds =
                 vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN), PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
             fds.extend(gate.peers.values().map(|peer| PollFd::new(peer.stream.as_fd(), PollFlags::POLLIN)));
@@ -80,27 +100,17 @@ impl Gate {
         let working = activity.begin();
         let Ok((stream, _)) = listener.accept() else { return };
         let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
-        if self.turns.is_idle() {
-            self.ask_how_many();
-        }
-        if self.peers.len() >= MOST || stream.set_nonblocking(true).is_err() || !self.turns.wait(self.next, peer.uid())
-        {
+        // A subordinate id, of which each owner has thousands, has no place: it is no owner, and starts no box.
+        if !self.accounts.has(peer.uid()) || stream.set_nonblocking(true).is_err() {
             return;
         }
-        self.peers.insert(self.next, Peer { stream, _working: working });
-        self.say(self.next, WAIT);
+        let id = self.next;
         self.next += 1;
-    }
-
-    /// The settings are the ledger thread's. Asked anew for each storm.
-    fn ask_how_many(&mut self) {
-        let caller = Caller { uid: 0, pid: 0, program: "devboxd".to_owned(), authorized: false };
-        let set = match zbus::block_on(self.queue.ask(caller, Request::Starting)) {
-            Ok(Answer::Starting(set)) => set.and_then(|most| usize::try_from(most).ok()),
-            _ => None,
-        };
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        self.most = set.unwrap_or_else(|| usual(processors)).max(1);
+        self.peers.insert(id, Peer { stream, _working: working });
+        if let Some(goes) = self.turns.wait(id, peer.uid()) {
+            self.leave(goes);
+        }
+        self.say(id, WAIT);
     }
 
     fn deal(&mut self) {
@@ -108,7 +118,8 @@ impl Gate {
         for id in self.turns.end(now) {
             self.peers.remove(&id);
         }
-        for id in self.turns.grant(self.most, now) {
+        let most = if self.turns.is_idle() { None } else { self.count.look(&self.queue) };
+        for id in most.map(|most| self.turns.grant(most, now)).unwrap_or_default() {
             self.say(id, TURN);
         }
         if self.told.elapsed() >= TOLD {
@@ -122,8 +133,8 @@ impl Gate {
 
     /// A peer that does not read is gone: it gets a few bytes in all.
     fn say(&mut self, id: u64, word: u8) {
-        let said = self.peers.get(&id).map(|peer| (&peer.stream).write_all(&[word]));
-        if !matches!(said, Some(Ok(()))) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        if (&peer.stream).write_all(&[word]).is_err() {
             self.leave(id);
         }
     }
@@ -131,5 +142,70 @@ impl Gate {
     fn leave(&mut self, id: u64) {
         self.peers.remove(&id);
         self.turns.leave(id);
+    }
+}
+
+impl Count {
+    /// `None` until it is known, for the moment that takes.
+    fn look(&mut self, queue: &Queue) -> Option<usize> {
+        let is_old = self.asked.as_ref().is_none_or(|(at, pending)| pending.is_none() && at.elapsed() >= HOLDS);
+        if is_old {
+            // Long ago by somebody else's storm, it is not known any more.
+            if self.asked.as_ref().is_some_and(|(at, _)| at.elapsed() >= HOLDS * 2) {
+                self.set = None;
+            }
+            let caller = Caller { uid: 0, pid: 0, program: "devboxd".to_owned(), authorized: false };
+            self.asked = Some((Instant::now(), queue.line_up(caller, Request::Starting).ok()));
+        }
+        if let Some((at, pending)) = &mut self.asked
+            && let Some(answer) = pending
+        {
+            match answer.try_recv() {
+                Ok(None) if at.elapsed() < PATIENCE => {}
+                Ok(Some(Ok(Answer::Starting(set)))) => {
+                    self.set = Some(set.and_then(|most| usize::try_from(most).ok()).map_or_else(usual_here, at_least));
+                    *pending = None;
+                }
+                // What was last known holds on.
+                _ => *pending = None,
+            }
+        }
+        if self.set.is_none() && !self.is_asked() { Some(usual_here()) } else { self.set }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.as_ref().is_some_and(|(_, pending)| pending.is_some())
+    }
+}
+
+fn at_least(most: usize) -> usize {
+    most.max(LEAST)
+}
+
+fn usual_here() -> usize {
+    usual(std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_is_asked_once_and_nobody_waits_for_an_answer() {
+        let (queue, mut count) = (Queue::default(), Count::default());
+        let begun = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(count.look(&queue), None, "not known yet");
+        }
+        assert!(begun.elapsed() < PATIENCE && count.is_asked());
+        // The ledger does not answer for a while.
+        if let Some((at, _)) = &mut count.asked {
+            *at = begun.checked_sub(PATIENCE).unwrap();
+        }
+        assert_eq!(count.look(&queue), Some(usual_here()));
+        assert!(!count.is_asked(), "and is not asked again at once");
+        count.set = Some(7);
+        assert_eq!(count.look(&queue), Some(7));
+        assert_eq!((at_least(0), at_least(1), at_least(3)), (2, 2, 3));
     }
 }

@@ -1,5 +1,7 @@
 //! `prune`: images that nobody needs any more.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -27,6 +29,9 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
 }
+
+/// Between two removals, for others of the account's: longer than they sleep between two looks at the lock.
+const UNLOCKED: Duration = Duration::from_millis(50);
 
 /// What goes, decided from all that is known at one moment.
 #[derive(Debug)]
@@ -57,31 +62,40 @@ struct ImageView {
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let scope = if args.all { Scope::All } else { Scope::Leftovers };
     if args.dry_run {
-        let decided = decide(&Session::look(out)?, scope)?;
+        let decided = decide(&Session::look(out)?, scope).map_err(unread)?;
         show(&decided, out);
         return Ok(());
     }
     let session = Session::begin(out, None).map_err(unread)?;
-    let mut decided = decide(&session, scope)?;
+    let mut decided = decide(&session, scope).map_err(unread)?;
     if args.all && !args.yes && !decided.images.is_empty() {
         confirm(&decided)?;
     }
     let asked = std::mem::take(&mut decided.images);
     decided.freed = Some(0);
-    let done = remove(&session, scope, &asked, &mut decided);
-    // One document of JSON, the error's.
-    if done.is_ok() || !out.json {
-        show_removed(&decided, out);
+    match remove(&session, scope, &asked, &mut decided) {
+        Ok(()) => {
+            show_removed(&decided, out);
+            Ok(())
+        }
+        Err(failure) => Err(cut_short(failure, &decided)),
     }
-    done
 }
 
 fn decide(session: &Session, scope: Scope) -> Result<Decided, Failure> {
     let podman = &session.host.podman;
-    let seen = podman.images(&images::of_boxes(&session.host.account).map_err(|why| unread(why.into()))?)?;
+    let seen = podman.images(&images::of_boxes(&session.host.account)?)?;
     let images = prune::prune(&seen.facts, scope, host::now().as_second());
     let freed = podman.layers().and_then(|layers| prune::freed(&layers, &images));
     Ok(Decided { images, builds: seen.builds, freed })
+}
+
+/// The error says what is gone by then.
+fn cut_short(failure: Failure, removed: &Decided) -> Failure {
+    if removed.images.is_empty() {
+        return if matches!(failure.kind, Kind::Interrupted) { failure } else { unread(failure) };
+    }
+    removed.images.iter().fold(failure, |failure, image| failure.fact(format!("removed before that: {}", word(image))))
 }
 
 /// What is not known is not guessed.
@@ -92,14 +106,18 @@ fn unread(failure: Failure) -> Failure {
 /// One at a time, each decided again under the account's lock: a box that was made or brought back meanwhile keeps its
 /// image, and nobody's `create` waits for all of them.
 fn remove(session: &Session, scope: Scope, asked: &[Image], removed: &mut Decided) -> Result<(), Failure> {
-    for image in asked {
+    for (at, image) in asked.iter().enumerate() {
+        // Those who wait for the lock look every few milliseconds.
+        if at > 0 {
+            std::thread::sleep(UNLOCKED);
+        }
         session.host.interrupts.check()?;
+        let freed = session.host.podman.layers().and_then(|l| prune::freed(&l, std::slice::from_ref(image)));
         let _admission = AccountLock::take(&session.host.account, &session.host.interrupts)?;
         let now = decide(session, scope)?;
         if !now.images.contains(image) {
             continue;
         }
-        let freed = session.host.podman.layers().and_then(|l| prune::freed(&l, std::slice::from_ref(image)));
         if !session.host.podman.remove_image(image)? {
             session.out.warning(&format!("{} stays: a container has it", word(image)));
             continue;
@@ -194,6 +212,17 @@ fn text(decided: &Decided, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_says_what_was_removed_before_it() {
+        let failure = || Failure::new(Kind::Backend, "podman is gone");
+        let mut removed = Decided { images: Vec::new(), builds: Vec::new(), freed: Some(0) };
+        let none = cut_short(failure(), &removed);
+        assert!(none.hint.is_some_and(|hint| hint.contains("nothing was removed")) && none.facts.is_empty());
+        removed.images.push(Image { names: vec!["localhost/x:1".to_owned()], ..Image::default() });
+        let some = cut_short(failure(), &removed);
+        assert_eq!((some.hint, some.facts), (None, vec!["removed before that: localhost/x:1".to_owned()]));
+    }
 
     #[test]
     fn as_it_is_shown() {

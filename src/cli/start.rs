@@ -32,7 +32,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
             return Err(Failure::new(Kind::AlreadySo, format!("{name} is running already"))
                 .hint(format!("`devbox-ctl restart {name}` starts it anew")));
         }
-        let plan = plan::start(request(session, entry, true)?);
+        let joins = State::of_unit(units.get(&unit)) == State::Starting;
+        let plan = plan::start(StartRequest { joins, ..request(session, entry, true)? });
         session.apply(&plan, held.into())?;
         out.remark(&format!("{name} is running"));
         tailnet::after_start(&session.host, &name, made, out)
@@ -62,5 +63,5 @@ pub(super) fn request<'a>(session: &Session, entry: &'a Entry, ask: bool) -> Res
     let loaded = !creating && session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?;
     let sizes = entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
     let ask = if (ask || creating) && session.host.broker()?.is_some() { sizes } else { None };
-    Ok(StartRequest { name: &entry.name, loaded, marked: why_stopped(entry), creating, ask })
+    Ok(StartRequest { name: &entry.name, loaded, marked: why_stopped(entry), creating, ask, joins: false })
 }

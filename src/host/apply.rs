@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::copier::CopyLock;
 use super::lock::BoxLock;
 use super::podman::Podman;
-use super::systemd::{Job, JobEnd, Systemd};
+use super::systemd::{Job, JobEnd, Line, Systemd};
 use super::{
     Account, AccountLock, Broker, Entry, HostError, Interrupts, Restore, files, generator, journal, own, registry,
     stage,
@@ -17,6 +17,8 @@ use crate::spec::BoxName;
 
 /// Longer than the unit's own TimeoutStartSec= and TimeoutStopSec= together, so that systemd's verdict comes first.
 pub(super) const START: Duration = Duration::from_secs(170);
+/// In line for its turn to start, before that: longer than the TimeoutStartSec= of the turn's unit.
+const LINE: Duration = Duration::from_mins(11);
 /// Longer than TimeoutStopSec=.
 const STOP: Duration = Duration::from_secs(45);
 
@@ -167,7 +169,7 @@ impl Host {
                     Some(restore) => self.fill(&plan.name, fill, restore),
                     None => Err(HostError::Systemd("a plan fills a volume from nothing".to_owned())),
                 }),
-                other => self.interrupts.check().and_then(|()| self.step(&mut place, &plan.name, other)),
+                other => self.interrupts.check().and_then(|()| self.step(&mut place, &plan.name, other, progress)),
             };
             // From here on it is counted where it belongs.
             if matches!(step, Step::MarkTrashing | Step::FromTrash) {
@@ -182,7 +184,8 @@ impl Host {
                 let only_marked = plan.steps[..at].iter().all(Step::is_mark);
                 if only_marked && matches!(cause, HostError::Refused(_) | HostError::Interrupted) {
                     let _deaf = self.interrupts.ignore();
-                    let back = plan.refused.iter().try_for_each(|step| self.step(&mut place, &plan.name, step));
+                    let back =
+                        plan.refused.iter().try_for_each(|step| self.step(&mut place, &plan.name, step, progress));
                     let undo_failed = back.err().map(Box::new);
                     return Err(Applied { cause: Box::new(cause), undo_failed, undone: false });
                 }
@@ -191,7 +194,7 @@ impl Host {
                 if lock.is_none() || plan.undo.is_empty() || unknown {
                     // But for the name. One that is not given back is free again when the reservation ends.
                     if lock.is_none() && plan.steps[..at].iter().any(|s| matches!(s, Step::Reserve { .. })) {
-                        let _ = self.step(&mut place, &plan.name, &Step::Release);
+                        let _ = self.step(&mut place, &plan.name, &Step::Release, progress);
                     }
                     return Err(Applied { cause: Box::new(cause), undo_failed: None, undone: false });
                 }
@@ -212,7 +215,7 @@ impl Host {
         progress("take it back");
         let mut first = Ok(());
         for step in &plan.undo {
-            let done = self.step(place, &plan.name, step);
+            let done = self.step(place, &plan.name, step, progress);
             // While volumes or units are left, the folder and its mark must stay: they say how to finish.
             if done.is_err() && !is_done_without(step) && !matches!(step, Step::Reload | Step::ResetFailed { .. }) {
                 return done;
@@ -239,14 +242,14 @@ impl Host {
     }
 
     /// `place`: where the folder is, and is after it.
-    fn step(&self, place: &mut Place, name: &BoxName, step: &Step) -> Result<(), HostError> {
+    fn step(&self, place: &mut Place, name: &BoxName, step: &Step, progress: Progress<'_>) -> Result<(), HostError> {
         let folder = self.account.folder_in(*place, name);
         match step {
             Step::Publish | Step::FillVolume(_) => Err(HostError::Systemd("a plan is out of order".to_owned())),
             Step::Reload => self.systemd.reload(),
             Step::ResetFailed { unit } => self.systemd.reset_failed(unit),
-            Step::Start { unit } => self.run(name, Job::Start, unit),
-            Step::Restart { unit } => self.run(name, Job::Restart, unit),
+            Step::Start { unit } => self.run(name, Job::Start, unit, progress),
+            Step::Restart { unit } => self.run(name, Job::Restart, unit, progress),
             Step::Stop { unit } => self.stop(unit),
             Step::MarkStopped { why } => {
                 let text = registry::StopMark { at: Some(super::now()), why: Some(why.clone()) }.text();
@@ -294,8 +297,11 @@ impl Host {
         Ok(())
     }
 
-    fn run(&self, name: &BoxName, job: Job, unit: &str) -> Result<(), HostError> {
-        match self.systemd.job(job, unit, START, &self.interrupts)? {
+    fn run(&self, name: &BoxName, job: Job, unit: &str, progress: Progress<'_>) -> Result<(), HostError> {
+        let turn = names::turn_service(name);
+        let waits = || progress(&format!("wait until it is the turn of {name} to start"));
+        let line = Line { unit: &turn, patience: LINE, waits: &waits };
+        match self.systemd.job(job, unit, START, Some(line), &self.interrupts)? {
             JobEnd::Ended(result) if result == "done" => Ok(()),
             JobEnd::Ended(result) => Err(self.failed(job, unit, result)),
             JobEnd::NoSuchUnit => {
@@ -317,7 +323,7 @@ impl Host {
 
     /// A unit that is not there is stopped.
     fn stop(&self, unit: &str) -> Result<(), HostError> {
-        match self.systemd.job(Job::Stop, unit, STOP, &self.interrupts)? {
+        match self.systemd.job(Job::Stop, unit, STOP, None, &self.interrupts)? {
             JobEnd::NoSuchUnit => Ok(()),
             JobEnd::Ended(result) if result == "done" => Ok(()),
             JobEnd::Ended(result) => Err(self.failed(Job::Stop, unit, result)),

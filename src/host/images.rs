@@ -61,7 +61,7 @@ impl Podman {
         let listed: Vec<ListedImage> = self.asked("images", &["images", "--all", "--no-trunc", "--format=json"])?;
         let containers: Vec<ListedContainer> =
             self.asked("ps", &["ps", "--all", "--external", "--no-trunc", "--format=json"])?;
-        let images: Vec<Image> = listed.into_iter().map(Image::from).collect();
+        let images = merged(listed);
         let mut facts = Facts { of_boxes: self.ids(of_boxes, &images)?, images, ..Facts::default() };
         let mut builds = Vec::new();
         for container in containers {
@@ -69,14 +69,13 @@ impl Podman {
             // Podman's word for what another program keeps in its store.
             builds.extend((container.state == "storage").then_some(container.names).into_iter().flatten().take(1));
         }
-        // Only where there is something that could be in one.
-        if facts.images.iter().any(|image| image.names.is_empty()) {
-            let lists: Vec<ListedImage> =
-                self.asked("images", &["images", "--filter=manifest=true", "--no-trunc", "--format=json"])?;
-            for list in lists {
+        let lists: Vec<ListedImage> =
+            self.asked("images", &["images", "--filter=manifest=true", "--no-trunc", "--format=json"])?;
+        for list in lists {
+            // One of two names is listed twice.
+            if facts.lists.insert(list.id.clone()) {
                 let text: ManifestList = self.asked("manifest inspect", &["manifest", "inspect", "--", &list.id])?;
                 facts.listed.extend(text.manifests.into_iter().map(|one| one.digest));
-                facts.lists.insert(list.id);
             }
         }
         Ok(Seen { facts, builds })
@@ -86,8 +85,10 @@ impl Podman {
     fn ids(&self, references: &BTreeSet<String>, images: &[Image]) -> Result<BTreeSet<String>, HostError> {
         let mut ids = BTreeSet::new();
         for reference in references {
-            if let Some(image) = images.iter().find(|image| image.names.contains(reference)) {
-                ids.insert(image.id.clone());
+            // Two where two stores have one of the name.
+            let named: Vec<_> = images.iter().filter(|image| image.names.contains(reference)).collect();
+            if !named.is_empty() {
+                ids.extend(named.into_iter().map(|image| image.id.clone()));
                 continue;
             }
             // A short name, a digest or the beginning of an id.
@@ -97,8 +98,7 @@ impl Podman {
                 ids.insert(String::from_utf8_lossy(&output.stdout).trim().to_owned());
                 continue;
             }
-            let there = self.run("image exists", &["image", "exists", "--", reference.as_str()])?;
-            if there.status.code() != Some(1) {
+            if self.is_there(reference)? {
                 return Err(failed("image inspect", &output));
             }
         }
@@ -114,18 +114,46 @@ impl Podman {
     }
 
     /// Takes an image away; whether it is gone. Never by force: podman refuses what a container has.
+    ///
+    /// By its id: a name may be another image's by now.
     pub fn remove_image(&self, image: &Image) -> Result<bool, HostError> {
-        // By its names where it has any: with one more since it was looked at, it stays.
-        let what = if image.names.is_empty() { std::slice::from_ref(&image.id) } else { &image.names[..] };
-        let what: Vec<&str> = what.iter().map(String::as_str).collect();
-        // What it was built on is decided by us.
-        let output = self.run("image rm", &[&["image", "rm", "--no-prune", "--"][..], &what].concat())?;
-        // 1: gone meanwhile. 2: in use (podman-rmi(1)).
-        match output.status.code() {
-            Some(0 | 1) => Ok(true),
-            Some(2) => Ok(false),
-            _ => Err(failed("image rm", &output)),
+        // One of several names is not removed by the id.
+        let spare = image.names.get(1..).unwrap_or_default();
+        if !spare.is_empty() {
+            let names: Vec<&str> = spare.iter().map(String::as_str).collect();
+            let output = self.run("untag", &[&["untag", "--", &image.id][..], &names].concat())?;
+            if !output.status.success() {
+                self.name_again(image, spare)?;
+                return Err(failed("untag", &output));
+            }
         }
+        // What it was built on is decided by us.
+        let output = self.run("image rm", &["image", "rm", "--no-prune", "--", &image.id])?;
+        if !self.is_there(&image.id)? {
+            return Ok(true);
+        }
+        self.name_again(image, spare)?;
+        // In use (podman-rmi(1)), or something was made of it meanwhile.
+        if output.status.code() == Some(2) { Ok(false) } else { Err(failed("image rm", &output)) }
+    }
+
+    fn is_there(&self, what: &str) -> Result<bool, HostError> {
+        let output = self.run("image exists", &["image", "exists", "--", what])?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(failed("image exists", &output)),
+        }
+    }
+
+    /// It stays, with the names that nobody else has taken.
+    fn name_again(&self, image: &Image, names: &[String]) -> Result<(), HostError> {
+        for name in names {
+            if !self.is_there(name)? {
+                self.run("tag", &["tag", "--", &image.id, name])?;
+            }
+        }
+        Ok(())
     }
 
     /// The store's layers, to tell what would be freed; `None` where that cannot be read.
@@ -169,6 +197,24 @@ impl From<ListedImage> for Image {
             read_only: listed.read_only,
         }
     }
+}
+
+/// Podman lists an image once for each of its names.
+fn merged(listed: Vec<ListedImage>) -> Vec<Image> {
+    let mut images: Vec<Image> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for image in listed.into_iter().map(Image::from) {
+        if let Some(known) = places.get(&image.id).and_then(|at| images.get_mut(*at)) {
+            let more: Vec<_> = image.names.into_iter().filter(|name| !known.names.contains(name)).collect();
+            known.names.extend(more);
+            known.parent = known.parent.take().or(image.parent);
+            known.read_only |= image.read_only;
+            continue;
+        }
+        places.insert(image.id.clone(), images.len());
+        images.push(image);
+    }
+    images
 }
 
 #[derive(Deserialize)]
@@ -227,6 +273,21 @@ mod tests {
         );
         BoxSpec::from_toml(&text).unwrap();
         text
+    }
+
+    #[test]
+    fn an_image_of_two_names_is_one() {
+        let text = r#"[
+            {"Id": "a", "Names": ["localhost/x:1", "localhost/x:2"], "Created": 1, "Size": 5},
+            {"Id": "b", "ParentId": "a", "Created": 2, "Size": 6},
+            {"Id": "a", "Names": ["localhost/x:1", "localhost/x:2"], "Created": 1, "Size": 5},
+            {"Id": "b", "Names": ["localhost/y:1"], "Created": 2, "Size": 6, "ReadOnly": true}
+        ]"#;
+        let images = merged(serde_json::from_str(text).unwrap());
+        assert_eq!(images.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(images[0].names, ["localhost/x:1", "localhost/x:2"]);
+        assert_eq!((&images[1].names[..], images[1].read_only), (&["localhost/y:1".to_owned()][..], true));
+        assert_eq!(images[1].parent.as_deref(), Some("a"));
     }
 
     #[test]

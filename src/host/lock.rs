@@ -12,7 +12,7 @@ use super::files;
 use super::{Account, HostError, Interrupts};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longer than the longest that a box is held for: a start.
+/// Longer than the longest that a box is held for: a start, but for its wait in line while all boxes start.
 const BOX_PATIENCE: Duration = Duration::from_secs(200);
 
 /// Held while names and counts are decided and a folder appears: milliseconds.

@@ -99,7 +99,7 @@ impl Host {
     pub(super) fn fill(&self, name: &BoxName, fill: &Fill, restore: &mut Restore) -> Result<(), HostError> {
         let unknown = || HostError::UnitUnknown { unit: fill.volume.clone(), why: Vec::new() };
         let unit = names::volume_service(name, &fill.volume).ok_or_else(unknown)?;
-        match self.systemd.job(Job::Start, &unit, super::apply::START, &self.interrupts)? {
+        match self.systemd.job(Job::Start, &unit, super::apply::START, None, &self.interrupts)? {
             JobEnd::Ended(result) if result == "done" => {}
             JobEnd::Ended(result) => return Err(self.failed(Job::Start, &unit, result)),
             JobEnd::NoSuchUnit => return Err(unknown()),

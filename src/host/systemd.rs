@@ -1,15 +1,19 @@
 //! The owner's systemd manager over D-Bus (org.freedesktop.systemd1(5)): the few methods a box needs.
 
+mod job;
+
 use std::collections::HashMap;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{join_all, select};
 use tracing::debug;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, proxy};
 
-use super::{Account, HostError, Interrupts};
+use super::{Account, HostError};
+pub(super) use job::Line;
+pub use job::{Job, JobEnd};
 
 #[proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -62,23 +66,6 @@ pub struct UnitDetails {
     pub cpu_nanoseconds: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Job {
-    Start,
-    Stop,
-    Restart,
-}
-
-impl Job {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Restart => "restart",
-        }
-    }
-}
-
 /// A connection to the manager.
 #[derive(Debug)]
 pub struct Systemd {
@@ -123,44 +110,6 @@ impl Systemd {
     pub fn reload(&self) -> Result<(), HostError> {
         debug!("systemd: Reload");
         Ok(zbus::block_on(self.manager.reload())?)
-    }
-
-    /// Runs a job and waits for its end. `JobRemoved` is subscribed to before the call, so it cannot be missed.
-    pub fn job(&self, job: Job, unit: &str, patience: Duration, interrupts: &Interrupts) -> Result<JobEnd, HostError> {
-        debug!("systemd: {job:?}Unit {unit}");
-        zbus::block_on(async {
-            let mut removed = self.manager.receive_job_removed().await?;
-            let asked = match job {
-                Job::Start => self.manager.start_unit(unit, "replace").await,
-                Job::Stop => self.manager.stop_unit(unit, "replace").await,
-                Job::Restart => self.manager.restart_unit(unit, "replace").await,
-            };
-            let path = match asked {
-                Ok(path) => path,
-                Err(e) if is_unknown_unit(&e) => return Ok(JobEnd::NoSuchUnit),
-                Err(e) => return Err(e.into()),
-            };
-            let ended = async {
-                while let Some(signal) = removed.next().await {
-                    let Ok(args) = signal.args() else { continue };
-                    if *args.job() == path {
-                        return Ok(JobEnd::Ended(args.result().clone()));
-                    }
-                }
-                Err(HostError::BusLost)
-            };
-            let late = async_io::Timer::after(patience);
-            let stopped = async {
-                match select(pin!(interrupts.wait()), pin!(late)).await {
-                    Either::Left(_) => HostError::Interrupted,
-                    Either::Right(_) => HostError::Timeout { job, unit: unit.to_owned(), seconds: patience.as_secs() },
-                }
-            };
-            match select(pin!(ended), pin!(stopped)).await {
-                Either::Left((end, _)) => end,
-                Either::Right((why, _)) => Err(why),
-            }
-        })
     }
 
     /// What the manager gives every unit.
@@ -214,10 +163,11 @@ impl Systemd {
             self.manager.subscribe().await?;
             let mut removed = self.manager.receive_job_removed().await?;
             let listed = self.manager.list_units_by_patterns(&[], &[unit]).await?;
+            // Also where nobody wants it to start any more: a unit that ends before it is ready has failed.
+            go();
             if listed.iter().all(|(.., job, _, _)| *job == 0) {
                 return Ok(());
             }
-            go();
             let ended = async {
                 while let Some(signal) = removed.next().await {
                     if signal.args().is_ok_and(|args| args.unit() == unit) {
@@ -254,13 +204,6 @@ impl Systemd {
 
 /// Units that are asked about at once.
 const TOGETHER: usize = 32;
-
-/// How a job ended: `done`, or what systemd calls it otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobEnd {
-    Ended(String),
-    NoSuchUnit,
-}
 
 type Properties = HashMap<String, OwnedVariant>;
 

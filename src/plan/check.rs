@@ -166,10 +166,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, marked: bool, creating: bool, brokered: bool, backup: bool) {
+        fn every_plan_holds(name in "[a-z][a-z0-9]{2,8}(-[a-z0-9]{1,4}){0,2}", start_it: bool, kept in 0_usize..3, loaded: bool, marked: bool, creating: bool, brokered: bool, backup: bool, joins: bool) {
             let name = name.parse().unwrap();
             let ask = brokered.then(|| ("2".parse().unwrap(), "4G".parse().unwrap()));
-            let request = StartRequest { name: &name, loaded, marked: marked.then_some("by its owner"), creating, ask };
+            let request = StartRequest { name: &name, loaded, marked: marked.then_some("by its owner"), creating, ask, joins };
             let there = &names::volumes(&name)[..kept];
             let fills = || names::volumes(&name).into_iter().skip(kept).map(|volume| Fill {
                 volume, part: Part::Home, image: ImageRef::default(), dev: DevIs::Subordinate,

@@ -16,12 +16,18 @@ pub struct StartRequest<'a> {
     pub creating: bool,
     /// The sizes to ask the broker for, where this host has one and the box does not run.
     pub ask: Option<(Cpu, Memory)>,
+    /// Systemd is starting it already, by somebody else's wish.
+    pub joins: bool,
 }
 
+/// A start that was under way is not ended by whoever only waited for it.
 pub fn start(request: StartRequest<'_>) -> Plan {
     let unit = names::service(request.name);
-    let mut undo = vec![Step::Stop { unit: unit.clone() }];
-    undo.splice(0..0, request.marked.map(mark));
+    let mut undo = Vec::new();
+    if !request.joins || request.marked.is_some() {
+        undo.extend(request.marked.map(mark));
+        undo.push(Step::Stop { unit: unit.clone() });
+    }
     let steps = run(request, unit.clone(), Step::Start { unit });
     Plan { undo, ..Plan::new(Verb::Start, request.name, steps) }
 }
@@ -72,4 +78,22 @@ fn run(request: StartRequest<'_>, unit: String, last: Step) -> Vec<Step> {
     // The unit's own condition looks at the mark, so it goes first.
     steps.extend([Step::UnmarkStopped, Step::ResetFailed { unit }, last, Step::Settle]);
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_joined_a_start_does_not_end_it() {
+        let name = "abc".parse().unwrap();
+        let request =
+            StartRequest { name: &name, loaded: true, marked: None, creating: false, ask: None, joins: false };
+        let stop = Step::Stop { unit: names::service(&name) };
+        assert_eq!(start(request).undo, std::slice::from_ref(&stop));
+        assert_eq!(start(StartRequest { joins: true, ..request }).undo, []);
+        // It was to stay stopped.
+        let marked = StartRequest { joins: true, marked: Some("by its owner"), ..request };
+        assert_eq!(start(marked).undo, [mark("by its owner"), stop]);
+    }
 }

@@ -52,6 +52,11 @@ pub fn service(name: &BoxName) -> String {
     format!("devbox-{name}.service")
 }
 
+/// What the box waits for while all boxes start.
+pub fn turn_service(name: &BoxName) -> String {
+    format!("devboxes-turn@{name}.service")
+}
+
 /// The container that copies to or from one of the box's volumes.
 pub fn copier(name: &BoxName) -> String {
     format!("devbox-{name}--copy")

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::keys;
 use super::{OwnerSettings, Provider, Settings, SettingsError, TailnetSettings};
+use crate::policy::turns::LEAST;
 use crate::spec::{Cpu, Memory};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -177,8 +178,9 @@ impl Fragment {
         settings.host_total_cpu =
             self.host.total_cpu.map(|n| millis("host", "total_cpu", n)).transpose().map_err(fail)?;
         settings.host_total_memory = self.host.total_memory;
-        if self.host.max_starting == Some(0) {
-            return Err(fail("[host] max_starting: 1 is the least".to_owned()));
+        // Of one there is no half: whoever has it has all.
+        if self.host.max_starting.is_some_and(|most| (most as usize) < LEAST) {
+            return Err(fail(format!("[host] max_starting: {LEAST} is the least")));
         }
         settings.host_max_starting = self.host.max_starting;
 

@@ -189,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn two_may_start_at_once_at_the_least() {
+        let starting = |most: u32| read(&format!("[host]\nmax_starting = {most}\n"));
+        assert_eq!(starting(2).map(|s| s.host_max_starting), Ok(Some(2)));
+        for few in [0, 1] {
+            let why = starting(few).unwrap_err().to_string();
+            assert!(why.contains("max_starting: 2 is the least"), "{why}");
+        }
+    }
+
+    #[test]
     fn the_defaults_are_the_examples() {
         assert_eq!(read(include_str!("../../users.toml")), Ok(Settings::default()));
         assert_eq!(Settings::read(&[]), Ok(Settings::default()));

@@ -8,6 +8,7 @@ use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("prune::what_somebody_needs_stays", needed),
+    ("prune::what_a_list_needs_and_what_has_two_names", listed),
     ("prune::what_cannot_be_read_is_needed", unreadable),
     ("prune::killed_at_any_time", killed),
     ("prune::beside_creates", beside_creates),
@@ -122,6 +123,27 @@ fn needed(world: &World) -> Outcome {
         ],
     )?;
     Ok(())
+}
+
+fn listed(world: &World) -> Outcome {
+    begin(world)?;
+    let member = build(world, "alice", "member:1", "m", &[OLD])?;
+    world.ok("alice", &["podman", "manifest", "create", "many:1", "localhost/member:1"])?;
+    world.ctl(&["create", "listed", "--image", "localhost/many:1"]).expect(0)?;
+    world.ctl(&["stop", "listed"]).expect(0)?;
+    let twice = build(world, "alice", "twice:1", "t", &[OLD])?;
+    world.ok("alice", &["podman", "tag", "twice:1", "localhost/twice:2", "localhost/twice:3"])?;
+    let shown = world.ok("alice", &["podman", "images", "--all", "--format", "{{.Repository}}"])?;
+    ensure(!shown.contains("<none>"), &format!("nothing without a name: {shown}"))?;
+
+    let plan = told(world, &["--all", "--dry-run"])?;
+    ensure(plan == [twice.clone()], &format!("once: {plan:?} instead of {twice}, and not {member}"))?;
+    world.ctl(&["prune", "--all", "--dry-run"]).expect(0)?.says("1 image to remove")?;
+    ensure(told(world, &["--all", "--yes"])? == plan, "what was planned")?;
+    let left = images(world, "alice")?;
+    ensure(!left.contains(&twice) && left.contains(&member), &format!("{left:?}"))?;
+    world.ctl(&["start", "listed"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "listed"]).expect(0).map(drop)
 }
 
 fn unreadable(world: &World) -> Outcome {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 
 use super::faults::{MUTE, image, wait_for_start};
-use super::world::{Outcome, Tests, World, ensure};
+use super::world::{Outcome, Running, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("storm::bounded_and_fair_between_owners", bounded),
@@ -13,6 +13,7 @@ pub(crate) const TESTS: Tests = &[
     ("storm::a_devboxd_that_hangs_or_is_gone", hanging),
     ("storm::owners_who_keep_their_turns", hostile),
     ("storm::a_killed_boxs_turn_ends", killed),
+    ("storm::what_is_in_line_is_its_owners", in_line),
     ("storm::boxes_from_before_start_too", from_before),
 ];
 
@@ -145,30 +146,40 @@ fn hanging(world: &World) -> Outcome {
 }
 
 /// Takes as many turns as it can get, and as many places in line, and keeps them.
-const KEEPS: &str = "use IO::Socket::UNIX; my @all; for (1..80) { push @all, IO::Socket::UNIX->new(Peer => '/run/devboxd/turn.sock') or last } \
-                     my $held = 0; while ($held < 2) { for my $one (@all) { my $r = ''; vec($r, fileno $one, 1) = 1; \
+const KEEPS: &str = "use IO::Socket::UNIX; my @all; my $most = shift // 2; for (1..80) { push @all, IO::Socket::UNIX->new(Peer => '/run/devboxd/turn.sock') or last } \
+                     my $held = 0; while ($held < $most) { for my $one (@all) { my $r = ''; vec($r, fileno $one, 1) = 1; \
                      while (select(my $ready = $r, undef, undef, 0.01)) { sysread($one, my $word, 1) or last; $held++ if $word eq 't' } } } \
                      open my $f, '>', \"/tmp/held-$<\"; close $f; sleep 1000";
+
+/// Connections of as many subordinate ids, of which none is to be kept: how many are closed.
+const SUBORDINATE: &str = "use IO::Socket::UNIX; my @all; for (1..600) { $> = $_; \
+                           push @all, IO::Socket::UNIX->new(Peer => '/run/devboxd/turn.sock'); $> = 0 } my $closed = 0; \
+                           for my $one (@all) { my $r = ''; vec($r, fileno $one, 1) = 1; \
+                           $closed++ if select($r, undef, undef, 5) && !sysread($one, my $word, 1) } print $closed";
+
+/// Holds so many turns once this is back, until it is dropped.
+fn keeps(world: &World, user: &str, most: &str) -> Result<Running, Failed> {
+    world.ok("root", &["rm", "-f", &format!("/tmp/held-{}", uid(user))])?;
+    let running = world.spawn(user, &["perl", "-e", KEEPS, most]);
+    let held = format!("timeout 20 sh -c 'until test -e /tmp/held-{}; do sleep 0.05; done'", uid(user));
+    world.ok("root", &["sh", "-c", &held])?;
+    Ok(running)
+}
 
 fn hostile(world: &World) -> Outcome {
     world.install_broker(&format!("{MANY}max_starting = 4\n"))?;
     make(world, "alice", 6)?;
-    world.ok("root", &["sh", "-c", "rm -f /tmp/held-*"])?;
-    let keeps = |user: &str| -> Result<_, Failed> {
-        let running = world.spawn(user, &["perl", "-e", KEEPS]);
-        let held = format!("timeout 20 sh -c 'until test -e /tmp/held-{}; do sleep 0.05; done'", uid(user));
-        world.ok("root", &["sh", "-c", &held])?;
-        Ok(running)
-    };
     let timed = || -> Result<Duration, Failed> {
         let begun = Instant::now();
         begin(world, &["alice"])?;
         ensure(starts(world, "alice")?.len() == 6, "all of them")?;
         Ok(begun.elapsed())
     };
-    let _bob = keeps("bob")?;
+    let closed = world.ok("bob", &["podman", "unshare", "perl", "-e", SUBORDINATE])?;
+    ensure(closed == "600", &format!("{closed} of 600 were not let in"))?;
+    let _bob = keeps(world, "bob", "2")?;
     let beside_one = timed()?;
-    let _carol = keeps("carol")?;
+    let _carol = keeps(world, "carol", "2")?;
     let beside_two = timed()?;
     println!(
         "storm::owners_who_keep_their_turns: six boxes after {beside_one:.1?} beside one of them, {beside_two:.1?} beside two"
@@ -179,13 +190,15 @@ fn hostile(world: &World) -> Outcome {
 }
 
 fn killed(world: &World) -> Outcome {
-    world.install_broker(&format!("{MANY}max_starting = 1\n"))?;
+    world.install_broker(&format!("{MANY}max_starting = 2\n"))?;
     image(world, "mute:1", MUTE)?;
     world.ctl(&["create", "turn-killed", "--no-start", "--image", "localhost/mute:1"]).expect(0)?;
     std::fs::remove_file(world.folder("turn-killed").join("stopped"))?;
     make(world, "bob", 1)?;
     begin(world, &["alice"])?;
     wait_for_start(world, "devbox-turn-killed.service")?;
+    // The other one is carol's.
+    let _carol = keeps(world, "carol", "1")?;
     begin(world, &["bob"])?;
     let shown = world.run("bob", &["devbox-ctl", "list", "--json"]).expect(0)?.json()?;
     ensure(shown[0]["state"] == "starting", &format!("it waits, and that is seen: {shown}"))?;
@@ -195,6 +208,34 @@ fn killed(world: &World) -> Outcome {
     let took = begun.elapsed();
     world.ctl(&["destroy", "--now", "--yes", "turn-killed"]).expect(0)?;
     ensure(bob.len() == 1 && took < Duration::from_secs(15), &format!("{took:?}"))
+}
+
+/// What a person does to a box that waits in line: a start that is given up ends nothing that was under way, a new box
+/// that is given up is taken back, and one that is destroyed leaves no failed unit.
+fn in_line(world: &World) -> Outcome {
+    world.install_broker(&format!("{MANY}max_starting = 2\n"))?;
+    make(world, "alice", 2)?;
+    let bob = keeps(world, "bob", "1")?;
+    let carol = keeps(world, "carol", "1")?;
+    begin(world, &["alice"])?;
+    let state = |name: &str| -> Result<String, Failed> {
+        let shown = world.ctl(&["status", name, "--json"]).expect(0)?.json()?;
+        Ok(shown["state"].as_str().unwrap_or_default().to_owned())
+    };
+    let given_up = |verb: &str, name: &str| {
+        let argv = ["timeout", "--preserve-status", "--signal=INT", "3", "devbox-ctl", verb, name];
+        world.run("alice", &argv).expect(130)
+    };
+    given_up("start", "alice-0")?;
+    ensure(state("alice-0")? == "starting", "it is in line still")?;
+    given_up("create", "alice-9")?.says("what had been done was taken back")?;
+    world.ctl(&["destroy", "--now", "--yes", "alice-1"]).expect(0)?;
+    world.ok("root", &["pkill", "-x", "perl"])?;
+    drop((bob, carol));
+    let alice = starts(world, "alice")?;
+    ensure(alice.len() == 1, &format!("{alice:?}"))?;
+    let failed = world.ok("alice", &["systemctl", "--user", "--failed", "--no-legend", "--plain"])?;
+    ensure(failed.is_empty(), &format!("a unit has failed: {failed}"))
 }
 
 /// Units that know nothing of turns, and a host where nothing of that is installed.

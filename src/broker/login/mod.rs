@@ -21,6 +21,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::desk::Caller;
 use super::interface::{Activity, Working};
+use super::rules::Accounts;
 use crate::policy::asked::{Id, asked};
 pub(super) use giver::Giver;
 
@@ -89,7 +90,12 @@ impl Serving {
 }
 
 /// Serves the socket from a thread of its own.
-pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Activity>) -> std::io::Result<Serving> {
+pub(super) fn serve(
+    listener: UnixListener,
+    giver: Arc<Giver>,
+    activity: Arc<Activity>,
+    accounts: Arc<Accounts>,
+) -> std::io::Result<Serving> {
     let (ours, stop) = UnixStream::pair()?;
     listener.set_nonblocking(true)?;
     let at_work = Arc::new(AtWork::default());
@@ -108,7 +114,9 @@ pub(super) fn serve(listener: UnixListener, giver: Arc<Giver>, activity: Arc<Act
             let (Ok(_), Ok((connection, _))) = (polled, listener.accept()) else { continue };
             let Ok(peer) = getsockopt(&connection, PeerCredentials) else { continue };
             // Dropped, the connection is an empty credential.
-            let Some(place) = at_work.take(peer.uid()) else { continue };
+            // Nor has a subordinate id a place: it has no boxes, and its owner thousands of them.
+            let place = accounts.has(peer.uid()).then(|| at_work.take(peer.uid())).flatten();
+            let Some(place) = place else { continue };
             let giver = Arc::clone(&giver);
             let answer = move || {
                 answer(&connection, peer.uid(), peer.pid(), &giver, working);
