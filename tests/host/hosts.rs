@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::world::{Outcome, World};
 
-/// Tests mostly wait, so that two hosts keep two cores busy.
-pub(crate) const SIDE_BY_SIDE: usize = 2;
+/// Tests mostly wait, so that three hosts keep two cores busy.
+pub(crate) const SIDE_BY_SIDE: usize = 3;
 
 /// Hosts that no test is on.
 #[derive(Debug, Default)]
