@@ -47,6 +47,9 @@ struct Due {
     now: &'static str,
     at: Option<Timestamp>,
     held: Option<Held>,
+    /// For people.
+    #[serde(skip)]
+    line: String,
 }
 
 pub(super) fn sample(_: &SampleArgs, _: Output) -> Result<(), Failure> {
@@ -224,13 +227,13 @@ fn show(outlooks: &[Outlook], out: Output) {
         .iter()
         .filter_map(|outlook| {
             let (act, left) = outlook.decision.next?;
-            let (name, at, held) = (outlook.name.clone(), life::in_seconds(left), outlook.decision.held);
-            let now = match outlook.decision.now {
+            let name = outlook.name.clone();
+            let (now, line) = match outlook.decision.now {
                 Now::Nothing => return None,
-                Now::Warn { .. } => "warn",
-                Now::Do => "do",
+                Now::Warn { .. } => ("warn", format!("warn: {}", super::why::notice(&name, act, left))),
+                Now::Do => ("do", super::why::would(&name, act)),
             };
-            Some(Due { name, act, now, at, held })
+            Some(Due { name, act, now, at: life::in_seconds(left), held: outlook.decision.held, line })
         })
         .collect();
     if out.json {
@@ -239,13 +242,8 @@ fn show(outlooks: &[Outlook], out: Output) {
     if due.is_empty() {
         out.remark("nothing is to be done");
     }
-    for outlook in outlooks {
-        let Some((act, left)) = outlook.decision.next else { continue };
-        match outlook.decision.now {
-            Now::Nothing => {}
-            Now::Warn { .. } => output::line(&format!("warn: {}", super::why::notice(&outlook.name, act, left))),
-            Now::Do => output::line(&super::why::would(&outlook.name, act)),
-        }
+    for due in due {
+        output::line(&due.line);
     }
 }
 
