@@ -11,6 +11,7 @@ pub(crate) const TESTS: Tests = &[
     ("hook::one_that_fails_hangs_or_is_missing", failing),
     ("hook::a_broker_that_does_not_answer", unanswered),
     ("hook::a_deletion_that_was_cut_short", cut_short),
+    ("hook::a_cleanup_killed_while_it_tells", killed),
     ("hook::hostile_owners", hostile),
     ("hook::it_has_little", confined),
     ("hook::examples", examples),
@@ -192,6 +193,28 @@ fn unanswered(world: &World) -> Outcome {
     pass(world, 38, 39, CLEANUP)?;
     quiet(world)?;
     told(world, 1).map(drop)
+}
+
+/// It waits for a broker that hangs, with the box stopped and what was counted of it begun anew.
+fn killed(world: &World) -> Outcome {
+    install(world, "[defaults]\nidle_stop_days = 1\n")?;
+    world.ctl(&["create", "abc"]).expect(0)?;
+    pass(world, 0, 13, CLEANUP)?;
+    ensure(told(world, 1)?[0]["event"] == "stop-ahead", "warned")?;
+    admin(world, &["limits"]).expect(0)?;
+    world.ok("root", &["systemctl", "kill", "-s", "STOP", "devboxd"])?;
+    let kill = "devbox-ctl cleanup & timeout 60 sh -c \"until grep -q '\\\"begun\\\":false' ~/.local/state/devbox/life.json; do sleep 0.05; done\" && kill -KILL $!";
+    let cut = pass(world, 13, 26, kill);
+    world.ok("root", &["systemctl", "kill", "-s", "KILL", "devboxd"])?;
+    cut?;
+    world.ctl(&["list"]).expect(0)?.says("stopped")?;
+    told(world, 1)?;
+    pass(world, 38, 38, CLEANUP)?;
+    let all = told(world, 2)?;
+    ensure(all[1]["event"] == "stopped" && ahead(&all[1])? < -11 * 3600, &all[1].to_string())?;
+    pass(world, 38, 39, CLEANUP)?;
+    quiet(world)?;
+    told(world, 2).map(drop)
 }
 
 /// The data is gone, the name is not given back, and another command ends it.
