@@ -1,9 +1,10 @@
 //! The owner's images: what is there, who needs it, and taking one away.
 
+mod listed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::podman::{Podman, failed, stored_list};
@@ -11,6 +12,7 @@ use super::{Account, HostError, files};
 use crate::policy::prune::{Facts, Image, Layer, Layers};
 use crate::quadlet::names;
 use crate::spec::{BoxName, BoxSpec, ImageRef};
+use listed::{ListedContainer, ListedImage, ManifestList, StoredImage, StoredLayer, merged};
 
 /// What is known of the owner's images.
 #[derive(Debug)]
@@ -168,93 +170,6 @@ impl Podman {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListedImage {
-    id: String,
-    #[serde(default)]
-    parent_id: Option<String>,
-    #[serde(default)]
-    names: Option<Vec<String>>,
-    #[serde(default)]
-    digest: String,
-    #[serde(default)]
-    size: u64,
-    created: i64,
-    #[serde(default)]
-    read_only: bool,
-}
-
-impl From<ListedImage> for Image {
-    fn from(listed: ListedImage) -> Self {
-        Self {
-            id: listed.id,
-            parent: listed.parent_id.filter(|parent| !parent.is_empty()),
-            names: listed.names.unwrap_or_default(),
-            digest: listed.digest,
-            bytes: listed.size,
-            created: listed.created,
-            read_only: listed.read_only,
-        }
-    }
-}
-
-/// Podman lists an image once for each of its names.
-fn merged(listed: Vec<ListedImage>) -> Vec<Image> {
-    let mut images: Vec<Image> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for image in listed.into_iter().map(Image::from) {
-        if let Some(known) = places.get(&image.id).and_then(|at| images.get_mut(*at)) {
-            let more: Vec<_> = image.names.into_iter().filter(|name| !known.names.contains(name)).collect();
-            known.names.extend(more);
-            known.parent = known.parent.take().or(image.parent);
-            known.read_only |= image.read_only;
-            continue;
-        }
-        places.insert(image.id.clone(), images.len());
-        images.push(image);
-    }
-    images
-}
-
-#[derive(Deserialize)]
-struct ListedContainer {
-    #[serde(rename = "ImageID")]
-    image: String,
-    #[serde(rename = "State")]
-    state: String,
-    #[serde(rename = "Names", default)]
-    names: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct ManifestList {
-    manifests: Vec<Listed>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    digest: String,
-}
-
-#[derive(Deserialize)]
-struct StoredImage {
-    id: String,
-    #[serde(default)]
-    layer: Option<String>,
-    #[serde(rename = "mapped-layers", default)]
-    mapped: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct StoredLayer {
-    id: String,
-    #[serde(default)]
-    parent: Option<String>,
-    #[serde(rename = "diff-size", default)]
-    bytes: Option<u64>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,21 +188,6 @@ mod tests {
         );
         BoxSpec::from_toml(&text).unwrap();
         text
-    }
-
-    #[test]
-    fn an_image_of_two_names_is_one() {
-        let text = r#"[
-            {"Id": "a", "Names": ["localhost/x:1", "localhost/x:2"], "Created": 1, "Size": 5},
-            {"Id": "b", "ParentId": "a", "Created": 2, "Size": 6},
-            {"Id": "a", "Names": ["localhost/x:1", "localhost/x:2"], "Created": 1, "Size": 5},
-            {"Id": "b", "Names": ["localhost/y:1"], "Created": 2, "Size": 6, "ReadOnly": true}
-        ]"#;
-        let images = merged(serde_json::from_str(text).unwrap());
-        assert_eq!(images.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(images[0].names, ["localhost/x:1", "localhost/x:2"]);
-        assert_eq!((&images[1].names[..], images[1].read_only), (&["localhost/y:1".to_owned()][..], true));
-        assert_eq!(images[1].parent.as_deref(), Some("a"));
     }
 
     #[test]
