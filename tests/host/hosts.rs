@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::world::{Outcome, World};
 
-/// Tests mostly wait, so that three hosts keep two cores busy.
-pub(crate) const SIDE_BY_SIDE: usize = 3;
+/// Tests mostly wait, so that two hosts keep two cores busy. With three of them a quarter of the time is saved, and what
+/// has a time limit of its own begins to fail.
+pub(crate) const SIDE_BY_SIDE: usize = 2;
 
 /// Hosts that no test is on.
 #[derive(Debug, Default)]

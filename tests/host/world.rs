@@ -218,8 +218,9 @@ impl World {
     /// Runs devboxd otherwise, from now on; an empty text is as it was.
     pub(crate) fn override_devboxd(&self, text: &str) -> Outcome {
         self.write("/run-override.conf", text);
+        // Whoever connects meanwhile starts it again, which cancels the stop.
         let script = "mkdir -p /run/systemd/system/devboxd.service.d && mv /run-override.conf /run/systemd/system/devboxd.service.d/test.conf \
-                      && systemctl daemon-reload && systemctl stop devboxd";
+                      && systemctl daemon-reload && until systemctl stop devboxd; do :; done";
         self.ok("root", &["sh", "-c", script]).map(drop)
     }
 
