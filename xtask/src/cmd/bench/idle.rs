@@ -21,7 +21,7 @@ pub(super) fn measure(host: &Host, runs: u32) -> Result<usize> {
         Ok((timing.user + timing.system) * 1000.0)
     };
     let (ours, theirs) = (cpu("devbox-ctl sample")?, cpu("podman stats --no-stream")?);
-    let (ratio, most) = (ours / theirs, 1.0 / 20.0);
+    let (ratio, most) = (ours / theirs, 1.0 / 5.0);
     println!(
         "| cpu of a look at {BOXES} boxes | {ours:.1} ms | podman stats {theirs:.1} ms | {ratio:.3} | ≤ {most:.3} | {} |",
         word(ratio <= most)
