@@ -21,6 +21,7 @@ mod kill;
 mod lab;
 mod ledger;
 mod life;
+mod life_use;
 mod login;
 mod login_faults;
 mod own_tailnet;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         editor::TESTS,
         syncthing::TESTS,
         life::TESTS,
+        life_use::TESTS,
         hook::TESTS,
         syncthing_page::TESTS,
         lab::TESTS,
