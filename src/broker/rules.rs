@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Uid, User};
 use sd_notify::NotifyState;
 
@@ -172,8 +174,14 @@ pub(super) struct Accounts(Mutex<HashMap<u32, (bool, Instant)>>);
 const MOST_KNOWN: usize = 4096;
 
 impl Accounts {
+    /// Who is at the other end, by the kernel's word. A subordinate id has no place: it is no owner, has no boxes and starts
+    /// none.
+    pub(super) fn peer(&self, connection: &UnixStream) -> Option<UnixCredentials> {
+        getsockopt(connection, PeerCredentials).ok().filter(|peer| self.has(peer.uid()))
+    }
+
     /// A user database that does not answer knows nobody.
-    pub(super) fn has(&self, uid: u32) -> bool {
+    fn has(&self, uid: u32) -> bool {
         self.ask(uid, |uid| User::from_uid(Uid::from_raw(uid)).is_ok_and(|user| user.is_some()))
     }
 

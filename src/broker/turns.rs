@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot::Receiver;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::desk::{Answer, Caller, Request};
 use super::interface::{Activity, Working};
@@ -99,9 +98,8 @@ impl Gate {
         // At work before it is accepted: what is accepted is answered.
         let working = activity.begin();
         let Ok((stream, _)) = listener.accept() else { return };
-        let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
-        // A subordinate id, of which each owner has thousands, has no place: it is no owner, and starts no box.
-        if !self.accounts.has(peer.uid()) || stream.set_nonblocking(true).is_err() {
+        let Some(peer) = self.accounts.peer(&stream) else { return };
+        if stream.set_nonblocking(true).is_err() {
             return;
         }
         let id = self.next;
@@ -154,8 +152,7 @@ impl Count {
             if self.asked.as_ref().is_some_and(|(at, _)| at.elapsed() >= HOLDS * 2) {
                 self.set = None;
             }
-            let caller = Caller { uid: 0, pid: 0, program: "devboxd".to_owned(), authorized: false };
-            self.asked = Some((Instant::now(), queue.line_up(caller, Request::Starting).ok()));
+            self.asked = Some((Instant::now(), queue.line_up(Caller::ourselves(), Request::Starting).ok()));
         }
         if let Some((at, pending)) = &mut self.asked
             && let Some(answer) = pending

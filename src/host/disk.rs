@@ -10,9 +10,14 @@ use crate::backup::Most;
 impl Podman {
     /// Where images, containers and volumes are.
     fn root(&self) -> Result<String, HostError> {
-        let info = self.run("info", &["info", "--format={{.Store.GraphRoot}}"])?;
-        let root = String::from_utf8_lossy(&info.stdout).trim().to_owned();
-        if info.status.success() && root.starts_with('/') { Ok(root) } else { Err(failed("info", &info)) }
+        self.place("--format={{.Store.GraphRoot}}")
+    }
+
+    /// A path that podman tells.
+    fn place(&self, format: &str) -> Result<String, HostError> {
+        let info = self.run("info", &["info", format])?;
+        let path = String::from_utf8_lossy(&info.stdout).trim().to_owned();
+        if info.status.success() && path.starts_with('/') { Ok(path) } else { Err(failed("info", &info)) }
     }
 
     /// Where volumes are, or will be.
@@ -20,9 +25,7 @@ impl Podman {
         if let Some(store) = &self.store {
             return Ok(store.join("volumes"));
         }
-        let info = self.run("info", &["info", "--format={{.Store.VolumePath}}"])?;
-        let path = String::from_utf8_lossy(&info.stdout).trim().to_owned();
-        if info.status.success() && path.starts_with('/') { Ok(path.into()) } else { Err(failed("info", &info)) }
+        self.place("--format={{.Store.VolumePath}}").map(PathBuf::from)
     }
 
     /// What volumes take on disk.

@@ -100,7 +100,7 @@ impl Podman {
                 ids.insert(String::from_utf8_lossy(&output.stdout).trim().to_owned());
                 continue;
             }
-            if self.is_there(reference)? {
+            if self.image_exists(reference)? {
                 return Err(failed("image inspect", &output));
             }
         }
@@ -131,7 +131,7 @@ impl Podman {
         }
         // What it was built on is decided by us.
         let output = self.run("image rm", &["image", "rm", "--no-prune", "--", &image.id])?;
-        if !self.is_there(&image.id)? {
+        if !self.image_exists(&image.id)? {
             return Ok(true);
         }
         self.name_again(image, spare)?;
@@ -139,19 +139,10 @@ impl Podman {
         if output.status.code() == Some(2) { Ok(false) } else { Err(failed("image rm", &output)) }
     }
 
-    fn is_there(&self, what: &str) -> Result<bool, HostError> {
-        let output = self.run("image exists", &["image", "exists", "--", what])?;
-        match output.status.code() {
-            Some(0) => Ok(true),
-            Some(1) => Ok(false),
-            _ => Err(failed("image exists", &output)),
-        }
-    }
-
     /// It stays, with the names that nobody else has taken.
     fn name_again(&self, image: &Image, names: &[String]) -> Result<(), HostError> {
         for name in names {
-            if !self.is_there(name)? {
+            if !self.image_exists(name)? {
                 self.run("tag", &["tag", "--", &image.id, name])?;
             }
         }

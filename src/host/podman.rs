@@ -151,7 +151,12 @@ impl Podman {
         if images.is_some_and(|list| list.iter().any(|i| i.names.iter().any(|n| n == image.as_str()))) {
             return Ok(true);
         }
-        let output = self.run("image exists", &["image", "exists", "--", image.as_str()])?;
+        self.image_exists(image.as_str())
+    }
+
+    /// By podman's own word: a name, a digest or an id, in whatever store.
+    pub(super) fn image_exists(&self, what: &str) -> Result<bool, HostError> {
+        let output = self.run("image exists", &["image", "exists", "--", what])?;
         match output.status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),

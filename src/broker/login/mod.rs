@@ -17,7 +17,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::desk::Caller;
 use super::interface::{Activity, Working};
@@ -112,11 +111,9 @@ pub(super) fn serve(
             // At work before it is accepted: what is accepted is answered.
             let working = activity.begin();
             let (Ok(_), Ok((connection, _))) = (polled, listener.accept()) else { continue };
-            let Ok(peer) = getsockopt(&connection, PeerCredentials) else { continue };
             // Dropped, the connection is an empty credential.
-            // Nor has a subordinate id a place: it has no boxes, and its owner thousands of them.
-            let place = accounts.has(peer.uid()).then(|| at_work.take(peer.uid())).flatten();
-            let Some(place) = place else { continue };
+            let Some(peer) = accounts.peer(&connection) else { continue };
+            let Some(place) = at_work.take(peer.uid()) else { continue };
             let giver = Arc::clone(&giver);
             let answer = move || {
                 answer(&connection, peer.uid(), peer.pid(), &giver, working);
