@@ -1,7 +1,5 @@
 //! An attacker's turn: bob has an account, and means harm.
 
-use std::time::{Duration, Instant};
-
 use super::broker::{call, held};
 use super::world::{Outcome, Tests, World, ensure};
 
@@ -12,11 +10,6 @@ pub(crate) const TESTS: Tests = &[
     ("attack::another_broker", another_broker),
     ("attack::anothers_files", files),
     ("attack::units_of_ones_own", own_units),
-    ("attack::reservations_held_for_ever", starvation),
-    ("attack::ten_thousand_calls", flood),
-    ("attack::file_descriptors", descriptors),
-    ("attack::large_messages", large),
-    ("attack::messages_that_are_none", malformed),
     ("attack::the_ledgers_disk_is_full", full_disk),
     ("attack::links_in_every_folder", links),
 ];
@@ -168,151 +161,6 @@ fn own_units(world: &World) -> Outcome {
     // The ledger keeps what was admitted.
     let boxes = world.run("root", &["devbox-ctl", "list", "--all"]).expect(0)?;
     ensure(boxes.out.contains("greedy") && boxes.out.contains("  1G  "), &boxes.out)
-}
-
-fn starvation(world: &World) -> Outcome {
-    world.install_broker("[host]\nmax_boxes = 8\n")?;
-    for n in 0..20 {
-        world.run("bob", &call("Reserve", &["sutb", &format!("mine-{n}"), "1000", "1073741824", "false"]));
-    }
-    ensure(held(world, "bob")? == 5, "no more than bob's own limit")?;
-    // A lock of bob's on what is bob's, or on what all may read, holds nobody up.
-    let locks = "mkdir -p .config/containers/systemd/devbox; flock .config/containers/systemd/devbox flock /etc/passwd flock /usr/libexec/devbox/devboxd sleep 20";
-    let locker = world.spawn("bob", &["sh", "-c", locks]);
-    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
-    drop(locker);
-    world.ok("bob", &["pkill", "-u", "bob", "-x", "sleep"])?;
-    Ok(())
-}
-
-/// D-Bus by hand: as fast as a socket takes it, without waiting for answers.
-const FLOOD: &str = r#"
-use strict; use Socket;
-my ($calls, $mode) = @ARGV;
-socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; connect($s, pack_sockaddr_un('/run/dbus/system_bus_socket')) or die;
-my $hex = join '', map { sprintf '%02x', ord } split //, $>;
-syswrite $s, "\0AUTH EXTERNAL $hex\r\n"; sysread $s, my $ok, 256; die $ok unless $ok =~ /^OK/; syswrite $s, "BEGIN\r\n";
-sub str { my $t = shift; pack('V', length $t) . $t . "\0" }
-sub pad { my ($b, $n) = @_; $b . "\0" x ((-length $b) % $n) }
-sub message {
-  my ($serial, $path, $dest, $iface, $member, $sig, $body) = @_;
-  my $f = '';
-  for (([1, 'o', $path], [6, 's', $dest], [2, 's', $iface], [3, 's', $member])) {
-    $f = pad($f, 8) . pack('C', $_->[0]) . "\1$_->[1]\0" . str($_->[2]);
-  }
-  $f = pad($f, 8) . pack('C', 8) . "\1g\0" . pack('C', length $sig) . $sig . "\0" if length $sig;
-  pad("l\1\0\1" . pack('VVV', length $body, $serial, length $f) . $f, 8) . $body;
-}
-syswrite $s, message(1, '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'org.freedesktop.DBus', 'Hello', '', '');
-my $b = 'io.devbox.Broker1'; my $p = '/io/devbox/Broker1';
-sub put { my $m = shift; my $at = 0; while ($at < length $m) { my $n = syswrite($s, $m, length($m) - $at, $at); last unless defined $n; $at += $n } $at == length $m }
-if ($mode eq 'calls') {
-  my $pid = fork; if (!$pid) { my $n = 0; while (sysread $s, my $x, 65536) {} exit }
-  for my $i (1 .. $calls) { my $body = pad(str("flood-$i"), 4) . pack('V', 1000); $body = pad($body, 8) . pack('Q<', 1 << 30) . pack('V', 0); put(message($i + 1, $p, $b, $b, 'Reserve', 'sutb', $body)) or die "cut off at $i" }
-  kill 9, $pid if 0; print "sent\n"; sleep 3; kill 'TERM', $pid;
-} elsif ($mode eq 'many') {
-  my $pid = fork; if (!$pid) { while (sysread $s, my $x, 65536) {} exit }
-  my $body = str('x' x (30 << 20)); for my $i (1 .. $calls) { put(message($i + 1, $p, $b, $b, 'Commit', 's', $body)) or last }
-  print "sent\n"; kill 'TERM', $pid;
-} else {
-  my $body = $mode eq 'utf8' ? str("\xff\xfe\xc0") : $mode eq 'long' ? str('x' x (20 << 20)) : $mode eq 'huge' ? str('x' x 1) : str('abc');
-  my $m = message(2, $p, $b, $b, 'Commit', 's', $body);
-  substr($m, 4, 4) = pack('V', 0x7fffffff) if $mode eq 'huge';
-  $m = message(2, $p, $b, $b, 'Commit', 'a(s', $body) if $mode eq 'signature';
-  $m = message(2, $p, $b, $b, 'Reserve', 's', $body) if $mode eq 'arguments';
-  $m = 'garbage' x 100 if $mode eq 'garbage';
-  put($m); local $SIG{ALRM} = sub { print "silent\n"; exit }; alarm 5;
-  my $all = ''; while (sysread $s, my $x, 65536) { $all .= $x; if ($all =~ /io\.devbox\.Error\.(\w+)|org\.freedesktop\.DBus\.Error\.(\w+)/) { print 'refused ', $1 // $2, "\n"; exit } } print "cut off\n";
-}
-"#;
-
-fn flood(world: &World) -> Outcome {
-    world.install_broker("[host]\nmax_boxes = 100\n")?;
-    world.write("/srv/flood.pl", FLOOD);
-    held(world, "alice")?;
-    let floods: Vec<_> = (0..2).map(|_| world.spawn("bob", &["perl", "/srv/flood.pl", "5000", "calls"])).collect();
-    let (mut slowest, begun) = (Duration::ZERO, Instant::now());
-    let mut calls = 0;
-    while begun.elapsed() < Duration::from_secs(4) {
-        let one = Instant::now();
-        let name = format!("calm-{calls}");
-        world.ok("alice", &call("Reserve", &["sutb", &name, "1000", "1073741824", "false"]))?;
-        world.ok("alice", &call("Release", &["s", &name]))?;
-        slowest = slowest.max(one.elapsed());
-        calls += 1;
-    }
-    let sent: Vec<_> = floods.into_iter().map(super::world::Running::finish).collect();
-    println!("{calls} reserves and releases of alice's under a flood of 10,000; the slowest took {slowest:?}");
-    for ran in sent {
-        ran.expect(0)?.says("sent")?;
-    }
-    ensure(calls > 3 && slowest < Duration::from_secs(1), &format!("{calls} calls, the slowest {slowest:?}"))?;
-    ensure(held(world, "bob")? <= 5, "within bob's limit")?;
-    // The trail has a bound a day and a caller.
-    let bobs = world.run("root", &["devbox-ctl", "admin", "audit", "--owner", "bob", "--tail", "10000"]).expect(0)?;
-    ensure(bobs.out.lines().count() <= 3001, &format!("{} lines", bobs.out.lines().count()))
-}
-
-fn malformed(world: &World) -> Outcome {
-    world.install_broker("")?;
-    world.write("/srv/flood.pl", FLOOD);
-    let pid = |world: &World| world.ok("root", &["systemctl", "show", "-p", "MainPID", "devboxd"]);
-    held(world, "alice")?;
-    let before = pid(world)?;
-    for (mode, answers) in [
-        ("utf8", &["cut off"][..]),
-        ("huge", &["cut off"]),
-        ("garbage", &["cut off"]),
-        ("signature", &["cut off"]),
-        ("arguments", &["refused InvalidArgs"]),
-        ("long", &["refused InvalidInput", "refused NoSuchBox"]),
-    ] {
-        let ran = world.run("bob", &["perl", "/srv/flood.pl", "1", mode]).expect(0)?;
-        ensure(answers.contains(&ran.out.trim()), &format!("{mode}: {ran:?}"))?;
-    }
-    for (method, arguments) in [
-        ("Reserve", &["sutb", "../../etc/passwd", "1000", "1073741824", "false"][..]),
-        ("Reserve", &["sutb", "a'; DROP TABLE boxes; --", "1000", "1073741824", "false"]),
-        ("Reserve", &["sutb", "abc", "0", "1073741824", "false"]),
-        ("Reserve", &["sutb", "abc", "4294967295", "1073741824", "false"]),
-        ("Reserve", &["sutb", "abc", "1000", "18446744073709551615", "false"]),
-        ("Reserve", &["sutb", "abc", "1000", "0", "true"]),
-    ] {
-        world.run("bob", &call(method, arguments)).expect(1)?;
-    }
-    ensure(held(world, "bob")? == 0, "nothing is held")?;
-    ensure(pid(world)? == before, "it is the same devboxd")
-}
-
-fn descriptors(world: &World) -> Outcome {
-    world.install_broker("")?;
-    // The bus queues few descriptors for one service; whoever could send some would keep all others out.
-    let script = format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {} 3</dev/null", call("Commit", &["h", "3"]).join(" "));
-    for user in ["bob", "root"] {
-        world.run(user, &["sh", "-c", &script]).expect(1)?.says("Access denied")?;
-    }
-    held(world, "alice").map(drop)
-}
-
-fn large(world: &World) -> Outcome {
-    world.install_broker("")?;
-    world.write("/srv/flood.pl", FLOOD);
-    held(world, "alice")?;
-    let pid = world.ok("root", &["systemctl", "show", "-p", "MainPID", "--value", "devboxd"])?;
-    let floods: Vec<_> = (0..4).map(|_| world.spawn("bob", &["perl", "/srv/flood.pl", "16", "many"])).collect();
-    for flood in floods {
-        flood.finish().expect(0)?;
-    }
-    let peak = world.ok("root", &["grep", "VmHWM", &format!("/proc/{}/status", pid.trim())])?;
-    println!("64 messages of 30 MB: {}", peak.trim());
-    let kilobytes: u64 = peak.split_whitespace().nth(1).and_then(|n| n.parse().ok()).ok_or("no peak")?;
-    // MemoryMax= of the unit.
-    ensure(kilobytes < 256 << 10, &peak)?;
-    // What the bus still has for it is before anybody else's call, which the bus refuses meanwhile.
-    let answers =
-        "until busctl --system call io.devbox.Broker1 /io/devbox/Broker1 org.freedesktop.DBus.Peer Ping; do :; done";
-    world.ok("alice", &["timeout", "20", "sh", "-c", answers])?;
-    ensure(held(world, "alice")? == 0, "it answers")
 }
 
 fn full_disk(world: &World) -> Outcome {

@@ -13,7 +13,9 @@ mod commands;
 mod doctor;
 mod editor;
 mod faults;
+mod flood;
 mod hook;
+mod hook_examples;
 mod hosts;
 mod image;
 mod inputs;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         broker_host::TESTS,
         ledger::TESTS,
         attack::TESTS,
+        flood::TESTS,
         doctor::TESTS,
         tailnet::TESTS,
         login::TESTS,
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         life::TESTS,
         life_use::TESTS,
         hook::TESTS,
+        hook_examples::TESTS,
         syncthing_page::TESTS,
         lab::TESTS,
         trash::TESTS,
