@@ -1,13 +1,15 @@
 //! Who calls: the bus's word, and polkit's where it is asked.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zbus::message::Header;
 use zbus::names::BusName;
 use zbus::{Connection, OwnedFd, Variant, proxy};
 
+use super::accounts::Accounts;
 use super::desk::Caller;
+use super::interface::aside;
 use crate::wire::{Refused, Why};
 
 /// The polkit action of systemd/io.devbox.policy.
@@ -30,29 +32,41 @@ trait Authority {
     ) -> zbus::Result<(bool, bool, HashMap<String, String>)>;
 }
 
-/// Connections whose credentials are known: a bus never gives a unique name twice, and they cannot change.
-#[derive(Debug, Default)]
-pub(super) struct Callers(Mutex<HashMap<String, Caller>>);
+#[derive(Debug)]
+pub(super) struct Callers {
+    accounts: Arc<Accounts>,
+    /// Connections whose credentials are known: a bus never gives a unique name twice, and they cannot change.
+    known: Mutex<HashMap<String, Caller>>,
+}
 
 const MOST_KNOWN: usize = 1024;
 
 impl Callers {
+    pub(super) fn new(accounts: Arc<Accounts>) -> Self {
+        Self { accounts, known: Mutex::default() }
+    }
+
     pub(super) async fn of(&self, connection: &Connection, header: &Header<'_>) -> Result<Caller, Refused> {
         let unknown = || Refused::new(Why::NotAllowed, "the bus does not say who calls");
         let sender = header.sender().ok_or_else(unknown)?;
-        if let Some(caller) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(sender.as_str()) {
+        if let Some(caller) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(sender.as_str()) {
             return Ok(caller.clone());
         }
         let bus = zbus::fdo::DBusProxy::new(connection).await.map_err(|_| unknown())?;
         let credentials = bus.get_connection_credentials(BusName::from(sender.clone())).await.map_err(|_| unknown())?;
         let uid = credentials.unix_user_id().ok_or_else(unknown)?;
+        let accounts = Arc::clone(&self.accounts);
+        if !aside(move || accounts.has(uid)).await? {
+            return Err(Refused::new(Why::NotAllowed, format!("uid {uid} is no account that this host knows of"))
+                .hint("a subordinate user id, as in a container, owns no boxes"));
+        }
         let pid = credentials.process_id().unwrap_or(0);
         let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
         // The pidfd is of the process that connected; if that is gone, the number may be another's by now.
         let alive = credentials.process_fd().is_none_or(|fd| !has_ended(fd));
         let program = if alive { program } else { String::new() };
         let caller = Caller { uid, pid, program, authorized: false };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_KNOWN {
             known.clear();
         }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::activity::Activity;
 use super::desk::warn::WarnRequest;
 use super::desk::{Answer, Caller, Request};
-use super::interface::Activity;
 use super::queue::Queue;
 use crate::wire::{TAKEN, WARN_SOCKET};
 

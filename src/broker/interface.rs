@@ -1,59 +1,19 @@
 //! The methods of `io.devbox.Broker1`: each hands its arguments and its caller to the queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use zbus::message::Header;
 use zbus::{Connection, interface};
 
+use super::activity::Activity;
 use super::caller::Callers;
 use super::courier::Courier;
 use super::desk::warn::{Told, WarnRequest};
-use super::desk::{Answer, Request};
-use super::login::{AtWork, Giver, Place};
+use super::desk::{Answer, Caller, Request};
+use super::login::{AtWork, Giver};
 use super::queue::Queue;
 use crate::spec::BoxName;
 use crate::wire::{AuditLine, Finding, LedgerBox, OnTailnet, OwnerUse, Refused, Why};
-
-/// Calls at work, and when the last one ended.
-#[derive(Debug)]
-pub(super) struct Activity {
-    begun: Instant,
-    at_work: AtomicUsize,
-    /// Milliseconds after `begun`.
-    last: AtomicUsize,
-}
-
-impl Activity {
-    pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), at_work: AtomicUsize::new(0), last: AtomicUsize::new(0) }
-    }
-
-    /// For how long nobody has called.
-    pub(super) fn idle(&self) -> Duration {
-        if self.at_work.load(Ordering::SeqCst) > 0 {
-            return Duration::ZERO;
-        }
-        let last = Duration::from_millis(self.last.load(Ordering::SeqCst) as u64);
-        self.begun.elapsed().saturating_sub(last)
-    }
-
-    pub(super) fn begin(self: &Arc<Self>) -> Working {
-        self.at_work.fetch_add(1, Ordering::SeqCst);
-        Working(Arc::clone(self))
-    }
-}
-
-pub(super) struct Working(Arc<Activity>);
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        let now = usize::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(usize::MAX);
-        self.0.last.store(now, Ordering::SeqCst);
-        self.0.at_work.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Broker {
@@ -67,11 +27,6 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// For a call that waits for the tailnet's provider.
-    fn place(&self, uid: u32) -> Result<Place, Refused> {
-        self.asking.take_now(uid).ok_or_else(|| Refused::new(Why::TooMany, "too many such calls of yours wait"))
-    }
-
     async fn ask(&self, connection: &Connection, header: &Header<'_>, request: Request) -> Result<Answer, Refused> {
         small(header)?;
         let _at_work = self.activity.begin();
@@ -80,6 +35,25 @@ impl Broker {
             caller.authorized = Callers::may_administer(connection, header).await;
         }
         self.queue.ask(caller, request).await
+    }
+
+    /// What is asked of somebody outside, such as the tailnet's provider: in one of its caller's few places.
+    async fn beside<T: Send + 'static>(
+        &self,
+        connection: &Connection,
+        header: &Header<'_>,
+        work: impl FnOnce(&Caller) -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        small(header)?;
+        let _at_work = self.activity.begin();
+        let caller = self.callers.of(connection, header).await?;
+        let too_many = || Refused::new(Why::TooMany, "too many such calls of yours wait");
+        let place = self.asking.take_now(caller.uid).ok_or_else(too_many)?;
+        aside(move || {
+            let _place = place;
+            work(&caller)
+        })
+        .await
     }
 }
 
@@ -91,10 +65,10 @@ fn small(header: &Header<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Runs what may wait for the provider beside the bus.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+/// Runs what may take long in a thread of its own, while the bus goes on.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
     let (done, outcome) = futures_channel::oneshot::channel();
-    let spawned = std::thread::Builder::new().name("provider".to_owned()).spawn(move || {
+    let spawned = std::thread::Builder::new().name("aside".to_owned()).spawn(move || {
         let _ = done.send(work());
     });
     let too_many = |_| Refused::new(Why::TooMany, "devboxd has too much to do; try again");
@@ -226,17 +200,12 @@ impl Broker {
             Answer::Document(document) => document,
             _ => return odd(),
         };
-        let caller = self.callers.of(connection, &header).await?;
-        let place = self.place(caller.uid)?;
         let courier = self.courier.clone();
-        let taken = aside(move || {
-            let _place = place;
-            courier.hand_over(&document)
-        });
+        let taken = self.beside(connection, &header, move |_| courier.hand_over(&document));
         if let Err(why) = taken.await? {
             return Ok((false, why));
         }
-        self.queue.ask(caller, Request::Warnings(WarnRequest::Again)).await?;
+        self.queue.ask(Caller::ourselves(), Request::Warnings(WarnRequest::Again)).await?;
         self.courier.wake();
         Ok((true, "the command took a test".to_owned()))
     }
@@ -317,19 +286,11 @@ impl Broker {
         #[zbus(header)] header: Header<'_>,
         name: String,
     ) -> Result<OnTailnet, Refused> {
-        small(&header)?;
-        let _at_work = self.activity.begin();
-        let caller = self.callers.of(connection, &header).await?;
         let Ok(name) = name.parse::<BoxName>() else {
             return Err(Refused::new(Why::InvalidInput, "that is no name of a box"));
         };
-        let place = self.place(caller.uid)?;
         let giver = Arc::clone(&self.giver);
-        aside(move || {
-            let _place = place;
-            giver.state(&caller, &name)
-        })
-        .await?
+        self.beside(connection, &header, move |caller| giver.state(caller, &name)).await?
     }
 
     /// Takes devices of boxes that are gone off the tailnet, the caller's or, for root, all; how many are left.
@@ -338,18 +299,11 @@ impl Broker {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u32, Refused> {
-        small(&header)?;
-        let _at_work = self.activity.begin();
-        let caller = self.callers.of(connection, &header).await?;
-        let place = self.place(caller.uid)?;
         // The timer's call is the clock by which warnings are tried again.
         self.courier.wake();
         let giver = Arc::clone(&self.giver);
-        aside(move || {
-            let _place = place;
-            u32::try_from(giver.remove_departed(&caller, caller.uid == 0)).unwrap_or(u32::MAX)
-        })
-        .await
+        let tidied = self.beside(connection, &header, move |caller| giver.remove_departed(caller, caller.uid == 0));
+        Ok(u32::try_from(tidied.await?).unwrap_or(u32::MAX))
     }
 
     /// Takes a name from its owner, whatever they say; for administrators.
@@ -389,7 +343,7 @@ mod tests {
         let queue: Arc<Queue> = Arc::default();
         let giver = Arc::new(Giver::new(Arc::clone(&queue), crate::tailnet::Credentials::Given(None)));
         let (activity, asking) = (Arc::new(Activity::new()), Arc::default());
-        let (callers, courier) = (Callers::default(), Courier::idle());
+        let (callers, courier) = (Callers::new(Arc::default()), Courier::idle());
         let broker = Broker { queue, activity, callers, giver, asking, courier };
         let mut xml = String::from("<node name=\"/io/devbox/Broker1\">\n");
         broker.introspect_to_writer(&mut xml, 2);

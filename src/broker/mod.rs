@@ -3,6 +3,8 @@
 //! It believes the kernel (bus credentials, cgroups), its ledger and the administrator's settings; everything else a
 //! tenant may have written. It opens no file in a tenant's folder.
 
+mod accounts;
+mod activity;
 mod caller;
 mod courier;
 mod desk;
@@ -30,8 +32,10 @@ use zbus::fdo::RequestNameFlags;
 
 use crate::tailnet::Credentials;
 use crate::wire;
+use accounts::Accounts;
+use activity::Activity;
 use courier::Courier;
-use interface::{Activity, Broker};
+use interface::Broker;
 use login::{Giver, Serving};
 use queue::Queue;
 
@@ -81,7 +85,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let activity = Arc::new(Activity::new());
     let credentials = Credentials::Given(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
     let giver = Arc::new(Giver::new(Arc::clone(&queue), credentials));
-    let accounts = Arc::new(rules::Accounts::default());
+    let accounts = Arc::new(Accounts::default());
     let mut sockets = ListenFd::from_env();
     let serving = match sockets.take_unix_listener(0) {
         Ok(Some(listener)) => {
@@ -100,7 +104,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker {
         queue: Arc::clone(&queue),
         activity: Arc::clone(&activity),
-        callers: caller::Callers::default(),
+        callers: caller::Callers::new(accounts),
         giver,
         asking: Arc::default(),
         courier,

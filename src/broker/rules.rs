@@ -3,12 +3,9 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Uid, User};
 use sd_notify::NotifyState;
 
@@ -165,43 +162,6 @@ impl Names {
     }
 }
 
-/// Which ids are of accounts, for sockets whose places are few: each owner has thousands of subordinate ids, and the
-/// kernel gives them as those of callers of their own.
-#[derive(Debug, Default)]
-pub(super) struct Accounts(Mutex<HashMap<u32, (bool, Instant)>>);
-
-/// Ids that are remembered at once.
-const MOST_KNOWN: usize = 4096;
-
-impl Accounts {
-    /// Who is at the other end, by the kernel's word. A subordinate id has no place: it is no owner, has no boxes and starts
-    /// none.
-    pub(super) fn peer(&self, connection: &UnixStream) -> Option<UnixCredentials> {
-        getsockopt(connection, PeerCredentials).ok().filter(|peer| self.has(peer.uid()))
-    }
-
-    /// A user database that does not answer knows nobody.
-    fn has(&self, uid: u32) -> bool {
-        self.ask(uid, |uid| User::from_uid(Uid::from_raw(uid)).is_ok_and(|user| user.is_some()))
-    }
-
-    fn ask(&self, uid: u32, look_up: impl FnOnce(u32) -> bool) -> bool {
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known().get(&uid).copied();
-        if let Some((has, _)) = before.filter(|(_, at)| at.elapsed() < KEPT_FOR) {
-            return has;
-        }
-        // Unlocked: the directory may be far away.
-        let has = look_up(uid);
-        let mut known = known();
-        if known.len() >= MOST_KNOWN {
-            known.clear();
-        }
-        known.insert(uid, (has, Instant::now()));
-        has
-    }
-}
-
 /// Refuses a user whose tailnet tag could not be made: a tag is letters, digits and hyphens, and begins with a letter
 /// (Tailscale's policy syntax, tagOwners).
 pub(super) fn taggable(user: &str, settings: &Settings) -> Result<(), Refused> {
@@ -216,22 +176,4 @@ pub(super) fn taggable(user: &str, settings: &Settings) -> Result<(), Refused> {
     Err(Refused::new(Why::NotAllowed, format!("the user name {user} cannot be part of a tailnet tag"))
         .fact(why)
         .hint("an administrator can take {username} out of [tailnet] tags"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subordinate_id_is_no_account() {
-        let accounts = Accounts::default();
-        assert!(accounts.has(0));
-        assert!(!accounts.has(1_999_999_999));
-        // What was found out is not asked for each of a thousand connections.
-        assert!(!accounts.ask(1_999_999_999, |_| true));
-        for uid in 0..MOST_KNOWN {
-            accounts.ask(u32::try_from(uid).unwrap(), |_| false);
-        }
-        assert!(accounts.0.lock().unwrap().len() <= MOST_KNOWN);
-    }
 }

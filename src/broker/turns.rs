@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot::Receiver;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::accounts::Accounts;
+use super::activity::{Activity, Working};
 use super::desk::{Answer, Caller, Request};
-use super::interface::{Activity, Working};
 use super::login::Serving;
 use super::queue::{Queue, Reply};
-use super::rules::Accounts;
 use crate::policy::turns::{LEAST, Turns, usual};
 use crate::wire::{TURN, WAIT};
 
@@ -58,8 +58,7 @@ pub(super) fn serve(
     activity: Arc<Activity>,
     accounts: Arc<Accounts>,
 ) -> std::io::Result<Serving> {
-    let (ours, stop) = UnixStream::pair()?;
-    listener.set_nonblocking(true)?;
+    let (serving, dropped) = Serving::begin(&listener)?;
     let now = Instant::now();
     let (turns, peers) = (Turns::default(), BTreeMap::new());
     let mut gate = Gate { queue, begun: now, turns, peers, next: 0, told: now, accounts, count: Count::default() };
@@ -72,7 +71,7 @@ pub(super) fn serve(
                 (false, false) => PollTimeout::from(500_u16),
             };
             let mut fds =
-                vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN), PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+                vec![PollFd::new(dropped.as_fd(), PollFlags::POLLIN), PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
             fds.extend(gate.peers.values().map(|peer| PollFd::new(peer.stream.as_fd(), PollFlags::POLLIN)));
             let _ = poll(&mut fds, patience);
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
@@ -90,7 +89,7 @@ pub(super) fn serve(
             gate.deal();
         }
     })?;
-    Ok(Serving::until_dropped(ours))
+    Ok(serving)
 }
 
 impl Gate {

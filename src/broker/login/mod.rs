@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::accounts::Accounts;
+use super::activity::{Activity, Working};
 use super::desk::Caller;
-use super::interface::{Activity, Working};
-use super::rules::Accounts;
 use crate::policy::asked::{Id, asked};
 pub(super) use giver::Giver;
 
@@ -83,8 +83,11 @@ impl Drop for Place {
 pub(super) struct Serving(#[allow(dead_code)] UnixStream);
 
 impl Serving {
-    pub(super) fn until_dropped(stop: UnixStream) -> Self {
-        Self(stop)
+    /// And what can be read once it was dropped: whoever accepts waits for both.
+    pub(super) fn begin(listener: &UnixListener) -> std::io::Result<(Self, UnixStream)> {
+        listener.set_nonblocking(true)?;
+        let (ours, dropped) = UnixStream::pair()?;
+        Ok((Self(ours), dropped))
     }
 }
 
@@ -95,15 +98,12 @@ pub(super) fn serve(
     activity: Arc<Activity>,
     accounts: Arc<Accounts>,
 ) -> std::io::Result<Serving> {
-    let (ours, stop) = UnixStream::pair()?;
-    listener.set_nonblocking(true)?;
+    let (serving, dropped) = Serving::begin(&listener)?;
     let at_work = Arc::new(AtWork::default());
     std::thread::Builder::new().name("login".to_owned()).spawn(move || {
         loop {
-            let mut fds = [
-                PollFd::new(listener.as_fd(), PollFlags::POLLIN),
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN | PollFlags::POLLHUP),
-            ];
+            let mut fds =
+                [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(dropped.as_fd(), PollFlags::POLLIN)];
             let polled = poll(&mut fds, PollTimeout::NONE);
             if fds[1].any() == Some(true) {
                 return;
@@ -123,7 +123,7 @@ pub(super) fn serve(
             let _ = std::thread::Builder::new().name("login".to_owned()).spawn(answer);
         }
     })?;
-    Ok(Serving(ours))
+    Ok(serving)
 }
 
 fn answer(mut connection: &UnixStream, uid: u32, pid: i32, giver: &Arc<Giver>, working: Working) {
