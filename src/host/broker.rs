@@ -1,7 +1,7 @@
 //! devboxd as its callers see it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 use zbus::proxy;
@@ -50,6 +50,9 @@ const INSTALLED: [&str; 4] = [
 ];
 /// Longer than the bus waits for a service to start, and than a test of the administrator's command.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// The bus's own word, and for how long it is not the last one.
+const TOO_MUCH: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
+const FULL_FOR: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
 pub struct Broker(Broker1Proxy<'static>);
@@ -76,18 +79,18 @@ impl Broker {
     /// Whether the name may be had, held for the caller from now on for a while.
     pub fn reserve(&self, name: &BoxName, cpu: Cpu, memory: Memory, start: bool) -> Result<(), HostError> {
         debug!("broker: Reserve {name}");
-        said(zbus::block_on(self.0.reserve(name.as_str(), cpu.millis(), memory.bytes(), start)))
+        ask(|| self.0.reserve(name.as_str(), cpu.millis(), memory.bytes(), start))
     }
 
     pub fn commit(&self, name: &BoxName) -> Result<(), HostError> {
         debug!("broker: Commit {name}");
-        said(zbus::block_on(self.0.commit(name.as_str())))
+        ask(|| self.0.commit(name.as_str()))
     }
 
     /// A name that is somebody else's by now is given back already.
     pub fn release(&self, name: &BoxName) -> Result<(), HostError> {
         debug!("broker: Release {name}");
-        match said(zbus::block_on(self.0.release(name.as_str()))) {
+        match ask(|| self.0.release(name.as_str())) {
             Err(HostError::Refused(refused)) if refused.why == Why::NoSuchBox => Ok(()),
             other => other,
         }
@@ -95,13 +98,13 @@ impl Broker {
 
     pub fn start(&self, name: &BoxName, memory_bytes: u64) -> Result<(), HostError> {
         debug!("broker: Start {name}");
-        said(zbus::block_on(self.0.start(name.as_str(), memory_bytes)))
+        ask(|| self.0.start(name.as_str(), memory_bytes))
     }
 
     /// Holds the name as one in the trash. One that is somebody else's by now is not held for its owner any more.
     pub fn trash(&self, name: &BoxName) -> Result<(), HostError> {
         debug!("broker: Trash {name}");
-        match said(zbus::block_on(self.0.trash(name.as_str()))) {
+        match ask(|| self.0.trash(name.as_str())) {
             Err(HostError::Refused(refused)) if refused.why == Why::NoSuchBox => Ok(()),
             other => other,
         }
@@ -110,7 +113,7 @@ impl Broker {
     /// Makes it a box again, if it is admitted.
     pub fn restore(&self, name: &BoxName, cpu: Cpu, memory: Memory, start: bool) -> Result<(), HostError> {
         debug!("broker: Restore {name}");
-        said(zbus::block_on(self.0.restore(name.as_str(), cpu.millis(), memory.bytes(), start)))
+        ask(|| self.0.restore(name.as_str(), cpu.millis(), memory.bytes(), start))
     }
 
     /// `true` beside a box: it is in the trash. `timers`: when boxes were last looked at, and the cleanup last ran, in
@@ -122,19 +125,19 @@ impl Broker {
         [sampled, cleaned]: [i64; 2],
     ) -> Result<(), HostError> {
         debug!("broker: Report of {} box(es)", boxes.len());
-        said(zbus::block_on(self.0.report(boxes, disk_bytes, sampled, cleaned)))
+        ask(|| self.0.report(boxes, disk_bytes, sampled, cleaned))
     }
 
     /// Tells the administrator's command, where there is one, what is said to the box's owner.
     pub fn warn(&self, name: &BoxName, event: Event, seconds: u64, work: &str) -> Result<(), HostError> {
         debug!("broker: Warn {name} {}", event.word());
-        said(zbus::block_on(self.0.warn(name.as_str(), event.word(), seconds, work)))
+        ask(|| self.0.warn(name.as_str(), event.word(), seconds, work))
     }
 
     /// Whether that command takes what it is told, and in words how it stands; `test`: tried now.
     pub fn hook(&self, test: bool) -> Result<(bool, String), HostError> {
         debug!("broker: Hook {test}");
-        said(zbus::block_on(self.0.hook(test)))
+        ask(|| self.0.hook(test))
     }
 
     /// By name.
@@ -142,7 +145,7 @@ impl Broker {
         let mut boxes: Vec<LedgerBox> = Vec::new();
         loop {
             let after = boxes.last().map_or("", |b| b.name.as_str());
-            let page = said(zbus::block_on(self.0.boxes(all, after)))?;
+            let page = ask(|| self.0.boxes(all, after))?;
             let is_last = page.len() < wire::PAGE as usize;
             boxes.extend(page);
             if is_last {
@@ -152,41 +155,58 @@ impl Broker {
     }
 
     pub fn limits(&self) -> Result<Vec<OwnerUse>, HostError> {
-        said(zbus::block_on(self.0.limits()))
+        ask(|| self.0.limits())
     }
 
     pub fn audit(&self, since: i64, owner: &str, most: u32) -> Result<Vec<AuditLine>, HostError> {
-        said(zbus::block_on(self.0.audit(since, owner, most)))
+        ask(|| self.0.audit(since, owner, most))
     }
 
     pub fn reconcile(&self, fix: bool) -> Result<Vec<Finding>, HostError> {
-        said(zbus::block_on(self.0.reconcile(fix)))
+        ask(|| self.0.reconcile(fix))
     }
 
     /// Notes an administrator's act; the owner's uid.
     pub fn act(&self, verb: &str, owner: &str, name: &BoxName) -> Result<u32, HostError> {
-        said(zbus::block_on(self.0.act(verb, owner, name.as_str())))
+        ask(|| self.0.act(verb, owner, name.as_str()))
     }
 
     /// How a box stands on the tailnet. May wait for the provider.
     pub fn tailnet(&self, name: &BoxName) -> Result<OnTailnet, HostError> {
         debug!("broker: Tailnet {name}");
-        said(zbus::block_on(self.0.tailnet(name.as_str())))
+        ask(|| self.0.tailnet(name.as_str()))
     }
 
     /// Takes a name from its owner.
     pub fn evict(&self, owner: &str, name: &BoxName) -> Result<(), HostError> {
-        said(zbus::block_on(self.0.evict(owner, name.as_str())))
+        ask(|| self.0.evict(owner, name.as_str()))
     }
 
     /// Takes devices of boxes that are gone off the tailnet; how many are left.
     pub fn tidy(&self) -> Result<u32, HostError> {
         debug!("broker: Tidy");
-        said(zbus::block_on(self.0.tidy()))
+        ask(|| self.0.tidy())
     }
 
     pub fn status(&self) -> Result<(bool, String), HostError> {
-        said(zbus::block_on(self.0.status()))
+        ask(|| self.0.status())
+    }
+}
+
+/// Calls, and again where the bus has too much for the broker waiting to take this too (dbus-daemon(1),
+/// max_incoming_bytes and its like): then the broker has heard nothing of it, and whoever fills the bus has to stop.
+fn ask<T, F: Future<Output = zbus::Result<T>>>(call: impl Fn() -> F) -> Result<T, HostError> {
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let reply = zbus::block_on(call());
+        let is_full = matches!(&reply, Err(zbus::Error::MethodError(name, ..)) if name.as_str() == TOO_MUCH);
+        if !is_full || begun.elapsed() > FULL_FOR {
+            return said(reply);
+        }
+        debug!("broker: the bus has too much for it; again in {} ms", pause.as_millis());
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(500));
     }
 }
 
