@@ -1,5 +1,6 @@
 //! The hosts that tests run on: as many as run side by side, each booted when there is a test for it.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ struct Idle {
     worlds: Vec<World>,
     booted: usize,
     took: Vec<(Duration, &'static str)>,
+    cleaning: Duration,
 }
 
 impl Hosts {
@@ -27,13 +29,16 @@ impl Hosts {
     pub(crate) fn on_one(&self, name: &'static str, test: fn(&World) -> Outcome) -> Outcome {
         let world = self.take();
         let begun = Instant::now();
+        let mut cleaned = Duration::ZERO;
         // A test that panics must not take the host along: the next one needs it.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             world.clean();
+            cleaned = begun.elapsed();
             test(&world)
         }));
         let mut idle = self.idle.lock().expect("the hosts");
         idle.took.push((begun.elapsed(), name));
+        idle.cleaning += cleaned;
         idle.worlds.push(world);
         drop(idle);
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -49,7 +54,7 @@ impl Hosts {
         World::boot(&format!("test-{}", idle.booted))
     }
 
-    /// Takes all hosts down and says which tests took longest.
+    /// Takes all hosts down and says where the time went: which tests took longest, and those of each room.
     pub(crate) fn down(self) {
         let mut idle = self.idle.into_inner().expect("the hosts");
         idle.worlds.into_iter().for_each(World::down);
@@ -57,5 +62,11 @@ impl Hosts {
         for (took, name) in idle.took.iter().rev().take(10) {
             println!("{:6.1} s  {name}", took.as_secs_f32());
         }
+        let mut rooms: BTreeMap<&str, Duration> = BTreeMap::new();
+        for (took, name) in &idle.took {
+            *rooms.entry(name.split("::").next().unwrap_or(name)).or_default() += *took;
+        }
+        let rooms: Vec<_> = rooms.iter().map(|(room, took)| format!("{room} {}", took.as_secs())).collect();
+        println!("seconds: cleaning {}, {}", idle.cleaning.as_secs(), rooms.join(", "));
     }
 }
