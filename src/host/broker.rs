@@ -50,8 +50,7 @@ const INSTALLED: [&str; 4] = [
 ];
 /// Longer than the bus waits for a service to start, and than a test of the administrator's command.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The bus's own word, and for how long it is not the last one.
-const TOO_MUCH: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
+/// For how long that the bus is full is not its last word.
 const FULL_FOR: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
@@ -200,7 +199,9 @@ fn ask<T, F: Future<Output = zbus::Result<T>>>(call: impl Fn() -> F) -> Result<T
     let mut pause = Duration::from_millis(20);
     loop {
         let reply = zbus::block_on(call());
-        let is_full = matches!(&reply, Err(zbus::Error::MethodError(name, ..)) if name.as_str() == TOO_MUCH);
+        let is_full = reply
+            .as_ref()
+            .is_err_and(|e| matches!(e, zbus::Error::FDO(e) if matches!(**e, zbus::fdo::Error::LimitsExceeded(_))));
         if !is_full || begun.elapsed() > FULL_FOR {
             return said(reply);
         }

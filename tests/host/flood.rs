@@ -147,12 +147,15 @@ fn large(world: &World) -> Outcome {
     let floods: Vec<_> = (0..4).map(|_| world.spawn("bob", &["perl", "/srv/flood.pl", "16", "many"])).collect();
     // The bus refuses others' calls meanwhile, and they are made again.
     let beside = world.ctl(&["create", "abc", "--no-start"]);
-    let others = world.ctl(&["list", "--all", "--json"]).code;
+    // She is no administrator, and is told so each time.
+    let asked: Vec<_> = (0..60).map(|_| world.ctl(&["list", "--all"])).collect();
     for flood in floods {
         flood.finish().expect(0)?;
     }
     beside.expect(0)?;
-    ensure(others == 11, "no administrator")?;
+    for ran in asked {
+        ran.expect(11)?;
+    }
     let peak = world.ok("root", &["grep", "VmHWM", &format!("/proc/{}/status", pid.trim())])?;
     println!("64 messages of 30 MB: {}", peak.trim());
     let kilobytes: u64 = peak.split_whitespace().nth(1).and_then(|n| n.parse().ok()).ok_or("no peak")?;
