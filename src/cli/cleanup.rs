@@ -58,9 +58,7 @@ pub(super) fn sample(_: &SampleArgs, _: Output) -> Result<(), Failure> {
 
 /// Looks at all boxes, and writes down what was seen.
 fn look(account: &Account, also: impl FnOnce(&mut Book)) -> Result<Open, Failure> {
-    let looked = life::look_at_all(account, &life::read(account))?;
-    let mut open = Open::wait(account)?;
-    looked.note(&mut open.book);
+    let mut open = life::look_at_all(account)?;
     also(&mut open.book);
     open.save()?;
     Ok(open)
@@ -85,7 +83,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     drop(open);
     let teller = Teller::new(&session);
     teller.tell_again()?;
-    let due = due.iter().filter(|o| o.decision.now != Now::Nothing);
+    let due = due.iter().filter(|o| o.decision.now != Now::Nothing || o.is_needed_again());
     let done = session.all(due, |outlook| one(&teller, &outlook.name, &settings));
     // It ran, whatever became of one of them.
     let mut open = Open::wait(&account)?;
@@ -114,6 +112,9 @@ fn one(teller: &Teller<'_>, name: &BoxName, settings: &Settings) -> Result<(), F
     let (held, outlook) = decide(teller.session, name, settings)?;
     let Some((act, left)) = outlook.decision.next else { return Ok(()) };
     match (outlook.decision.now, act) {
+        (Now::Nothing, _) if outlook.is_needed_again() => {
+            Ok(teller.session.apply(&plan::run_on(name), held.into()).map(drop)?)
+        }
         (Now::Nothing, _) => Ok(()),
         (Now::Warn { .. }, _) => warn(teller, held, (act, left), settings),
         (Now::Do, Act::Reclaim) => reclaim(teller, held, settings),
@@ -128,9 +129,7 @@ fn decide(session: &Session, name: &BoxName, settings: &Settings) -> Result<(Hel
         Err(failure) if failure.kind == Kind::NoSuchBox => session.hold_trashed(name)?,
         other => other?,
     };
-    let looked = life::look_at(account, &[&held.entry], &life::read(account));
-    let mut open = Open::wait(account)?;
-    looked.note(&mut open.book);
+    let open = life::look_at(account, &held.entry)?;
     open.save()?;
     let owner = settings.owner(&account.user);
     let outlook = life::outlook(&open.book, &held.entry, owner, life::is_trash_full(account, owner)?);
@@ -152,7 +151,9 @@ fn warn(teller: &Teller<'_>, held: HeldBox, (act, left): (Act, u64), settings: &
         text += &format!("; git work in it that is nowhere else: {}", found.text);
     }
     drop(held);
-    if let Err(why) = life::tell(&session.host, &outlook, &text) {
+    // Nobody knows when somebody logs in there.
+    let dated = format!("{}: {text}", host::now().strftime("%Y-%m-%d"));
+    if let Err(why) = life::tell(&session.host, &outlook, &dated) {
         session.out.warning(&why.to_string());
     }
     let work = if found.work == Work::Some { found.text.clone() } else { String::new() };

@@ -158,7 +158,8 @@ fn confirm(args: &Args, name: &BoxName) -> Result<(), Failure> {
     } else if at_once {
         format!("Destroy {name} for good? Its data in /home/dev is deleted with it.")
     } else {
-        let days = host::settings().ok().map(|settings| settings.owner(&account.user).trash_days);
+        let days =
+            host::settings().ok().map(|settings| settings.owner(&account.user).trash_days).filter(|days| *days > 0);
         let until =
             days.and_then(|days| host::now().checked_add(jiff::SignedDuration::from_hours(i64::from(days) * 24)).ok());
         format!("Destroy {name}? It goes to the trash, and can be restored until {}.", trash::until(until))

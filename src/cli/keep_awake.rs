@@ -4,7 +4,7 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
 use crate::host;
-use crate::host::life::{self, Open};
+use crate::host::life;
 use crate::spec::BoxName;
 
 /// Keep a running box from being stopped for a while, whether it is used or not
@@ -50,9 +50,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         )
         .hint("ask for less, and again when it is over; an administrator can raise keep_awake_hours"));
     }
-    let looked = life::look_at(account, &[&held.entry], &life::read(account));
-    let mut open = Open::wait(account)?;
-    looked.note(&mut open.book);
+    let mut open = life::look_at(account, &held.entry)?;
     let runs = open.book.record(&name).is_some_and(|record| record.phase().runs());
     if !runs {
         return Err(Failure::new(

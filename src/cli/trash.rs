@@ -7,11 +7,14 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::{Session, half_destroyed};
 use super::view::{State, View};
+use crate::host::life;
 use crate::host::podman::Podman;
 use crate::host::systemd::Systemd;
 use crate::host::{self, Account, Entry, Held, Pending, trashed_entries, trashed_entry};
 use crate::plan::{self, Place, TrashedBy};
+use crate::policy::life::{Act, Work};
 use crate::quadlet::names;
+use crate::settings::OwnerSettings;
 use crate::spec::BoxName;
 
 /// Show destroyed boxes, how big they are and until when they stay
@@ -79,9 +82,20 @@ fn measure(account: &Account, views: &mut [View], out: Output) {
 /// One in the trash, for scripts and for `status`.
 pub(super) fn view(account: &Account, entry: &Entry) -> View {
     // Where the settings cannot be read, nobody deletes anything either.
-    let days = host::settings().ok().map(|settings| settings.owner(&account.user).trash_days);
-    let emptied_at = entry.trashed.as_ref().zip(days).and_then(|(mark, days)| mark.ends(days));
+    let owner = host::settings().ok().map(|settings| settings.owner(&account.user).clone());
+    let emptied_at = entry.trashed.as_ref().zip(owner).and_then(|(mark, owner)| match mark.by {
+        Some(TrashedBy::Timer) => reclaimed_at(account, entry, &owner),
+        _ => mark.ends(owner.trash_days),
+    });
     View { emptied_at, ..View::new(&account.user, entry, &[].into()) }
+}
+
+/// What holds work stays for as long as it does.
+fn reclaimed_at(account: &Account, entry: &Entry, owner: &OwnerSettings) -> Option<Timestamp> {
+    let outlook = life::outlook(&life::read(account), entry, owner, false);
+    let (_, left) = outlook.decision.next.filter(|(act, _)| *act == Act::Reclaim)?;
+    let has_work = outlook.record.is_some_and(|record| record.found.work == Work::Some);
+    if has_work { None } else { life::in_seconds(left) }
 }
 
 pub(super) fn by(who: Option<TrashedBy>) -> &'static str {

@@ -6,6 +6,7 @@ use super::kill::walk_command;
 use super::world::{Outcome, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
+    ("life::work_that_no_branch_shows", hidden_work),
     ("life::idle_warned_stopped", idle),
     ("life::stopped_trashed_restored", whole),
     ("life::the_trash_is_emptied", emptied),
@@ -247,6 +248,25 @@ name')/file"
     world.ok("alice", &["test", "!", "-e", "/tmp/ran"])?;
     let left = world.ok("alice", &["podman", "ps", "--all", "--format={{.Names}}"])?;
     ensure(left == "devbox-abc\n", &left)
+}
+
+fn hidden_work(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let inside = r"
+        set -e; git config --global user.email a@b; git config --global user.name a; git config --global init.defaultBranch main
+        git config --global protocol.file.allow always; git init -q --bare origin.git; git clone -q origin.git clean 2>/dev/null
+        cd clean; echo a >a; git add a; git commit -qm a; git push -q origin main; cd; cp -a clean part
+        cp -a clean orphan; cd orphan; echo b >a; git stash -q; git switch -q --orphan other; cd
+        cd part; git switch -q -c with; git submodule --quiet add /home/dev/origin.git inner; git commit -qm inner
+        git push -q origin with; cd inner; echo c >a; git commit -qam c; cd ..
+        git submodule --quiet deinit -f inner; git switch -q main; test ! -e inner/a";
+    world.ctl(&["exec", "abc", "--", "bash", "-c", inside]).expect(0)?;
+    pass(world, 0, 95, "true")?;
+    let told = pass(world, 95, 97, CLEANUP)?;
+    // HEAD is at nothing; and no branch that is there has the submodule.
+    says(&told, "orphan: 1 stash")?;
+    says(&told, "part/.git/modules/inner: 1 commit")?;
+    ensure(!told.contains("clean") && told.matches("part").count() == 1, &told)
 }
 
 fn timers(world: &World) -> Outcome {

@@ -1,21 +1,42 @@
 //! The owner's own word: `~/.config/devbox/busy NAME` ends well while the box is at work that nothing else shows.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use duct::cmd;
 use tracing::debug;
 
-use crate::host::Account;
+use super::probe;
+use crate::host::{Account, Entry};
 use crate::spec::BoxName;
 
 /// One that takes longer says nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether there is such a command and it says so; none where it did not end in time, or could not be run.
-pub(super) fn says(account: &Account, name: &BoxName) -> Option<bool> {
-    let program = account.busy_command();
-    if is_program(&program) { run(&program, name).ok().flatten() } else { Some(false) }
+/// What it said of each box that runs; none where it did not end in time, or could not be run.
+#[derive(Debug)]
+pub(super) struct Busy {
+    is_asked: bool,
+    said: BTreeMap<BoxName, Option<bool>>,
+}
+
+impl Busy {
+    /// Slow: asked before anybody waits for the book.
+    pub(super) fn ask(account: &Account, entries: &[Entry]) -> Self {
+        let program = account.busy_command();
+        if !is_program(&program) {
+            return Self { is_asked: false, said: BTreeMap::new() };
+        }
+        let running = entries.iter().filter(|entry| probe::runs(account.uid, &entry.name));
+        let said = running.map(|entry| (entry.name.clone(), run(&program, &entry.name).ok().flatten())).collect();
+        Self { is_asked: true, said }
+    }
+
+    /// Whether a box is at work; none of one that it was not asked of.
+    pub(super) fn of(&self, name: &BoxName) -> Option<bool> {
+        if self.is_asked { self.said.get(name).copied().flatten() } else { Some(false) }
+    }
 }
 
 fn is_program(path: &Path) -> bool {

@@ -16,13 +16,14 @@ use tracing::debug;
 use super::{Account, Entry, HostError, files, now, registry};
 use crate::plan::TrashedBy;
 use crate::policy::life::book::{Book, Look, Record, Tick};
-use crate::policy::life::{Decision, Facts, Phase, Terms, Work, decide, in_days};
+use crate::policy::life::{Decision, Facts, Now, Phase, Terms, Work, decide, in_days};
 use crate::settings::OwnerSettings;
 use crate::spec::BoxName;
 
 const FILE: &str = "life.json";
 const LOCK: &str = "life.lock";
 
+use busy::Busy;
 pub use tell::tell;
 pub use work::look_through;
 
@@ -100,53 +101,51 @@ impl Open {
     }
 }
 
-/// What was seen of boxes, and when.
-#[derive(Debug)]
-pub struct Looked {
-    tick: Tick,
-    /// None of a box whose folder is damaged.
-    looks: Vec<(BoxName, Option<Look>)>,
-    /// All boxes that there are.
-    is_all: bool,
+/// Looks at every box and notes what is seen. The book is held from before that: what is noted after it is newer.
+pub fn look_at_all(account: &Account) -> Result<Open, HostError> {
+    let busy = Busy::ask(account, &all(account)?);
+    let mut open = Open::wait(account)?;
+    note_all(account, &busy, &mut open.book)?;
+    Ok(open)
 }
 
-/// Looks at every box. What is slow about that is done here, before anybody waits for the book.
-pub fn look_at_all(account: &Account, book: &Book) -> Result<Looked, HostError> {
-    let entries = all(account)?;
-    Ok(Looked { is_all: true, ..look_at(account, &entries.iter().collect::<Vec<_>>(), book) })
-}
-
-/// Looks at these.
-pub fn look_at(account: &Account, entries: &[&Entry], book: &Book) -> Looked {
-    let looks = entries.iter().map(|entry| (entry.name.clone(), look(account, entry, book))).collect();
-    Looked { tick: tick(), looks, is_all: false }
-}
-
-impl Looked {
-    /// Moves the clock on, and notes what was seen.
-    pub fn note(self, book: &mut Book) {
-        let when = now();
-        book.begin(when);
-        let step = book.advance(self.tick);
-        if self.is_all {
-            let names: Vec<&BoxName> = self.looks.iter().map(|(name, _)| name).collect();
-            book.keep_only(&names);
-        }
-        for (name, look) in self.looks {
-            debug!("life: {name}: {look:?}");
-            match look {
-                Some(look) => book.note(look, step, when),
-                None => book.is_damaged(&name),
-            }
-        }
-    }
+/// The same with one.
+pub fn look_at(account: &Account, entry: &Entry) -> Result<Open, HostError> {
+    let busy = Busy::ask(account, std::slice::from_ref(entry));
+    let mut open = Open::wait(account)?;
+    note(account, &[entry], &busy, &mut open.book);
+    Ok(open)
 }
 
 /// As it is at this moment, noted nowhere.
 pub fn at_this_moment(account: &Account) -> Result<Book, HostError> {
+    let busy = Busy::ask(account, &all(account)?);
     let mut book = read(account);
-    look_at_all(account, &book)?.note(&mut book);
+    note_all(account, &busy, &mut book)?;
     Ok(book)
+}
+
+fn note_all(account: &Account, busy: &Busy, book: &mut Book) -> Result<(), HostError> {
+    let entries = all(account)?;
+    let entries: Vec<&Entry> = entries.iter().collect();
+    note(account, &entries, busy, book);
+    book.keep_only(&entries.iter().map(|entry| &entry.name).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Moves the clock on, and notes what is seen.
+fn note(account: &Account, entries: &[&Entry], busy: &Busy, book: &mut Book) {
+    let looks: Vec<_> = entries.iter().map(|entry| (&entry.name, look(account, entry, book, busy))).collect();
+    let when = now();
+    book.begin(when);
+    let step = book.advance(tick());
+    for (name, look) in looks {
+        debug!("life: {name}: {look:?}");
+        match look {
+            Some(look) => book.note(look, step, when),
+            None => book.is_damaged(name),
+        }
+    }
 }
 
 /// Boxes, and what is in the trash.
@@ -170,24 +169,24 @@ fn in_trash(entry: &Entry) -> Option<(Phase, String)> {
 }
 
 /// The phase of a box and what is seen of it; none of one whose folder is damaged.
-pub fn look(account: &Account, entry: &Entry, book: &Book) -> Option<Look> {
+fn look(account: &Account, entry: &Entry, book: &Book, busy: &Busy) -> Option<Look> {
     let made = entry.spec.as_ref().ok()?.created_at;
-    let (name, busy) = (entry.name.clone(), Some(false));
+    let (name, at_rest) = (entry.name.clone(), Some(false));
     if entry.pending.is_some() {
-        return Some(Look { name, made, phase: Phase::Other, key: String::new(), seen: None, busy });
+        return Some(Look { name, made, phase: Phase::Other, key: String::new(), seen: None, busy: at_rest });
     }
     if let Some((phase, key)) = in_trash(entry) {
-        return Some(Look { name, made, phase, key, seen: None, busy });
+        return Some(Look { name, made, phase, key, seen: None, busy: at_rest });
     }
     let carried = book.record(&entry.name).and_then(Record::carried);
     let running = probe::look(account.uid, &entry.name, carried);
     let (phase, key, seen, busy) = match (running, &entry.stopped) {
         (Some((key, seen)), mark) => {
             let phase = if mark.is_some() { Phase::RunsOn } else { Phase::Running };
-            (phase, key, Some(seen), busy::says(account, &entry.name))
+            (phase, key, Some(seen), busy.of(&entry.name))
         }
-        (None, Some(mark)) => (Phase::Stopped, mark.at.unwrap_or_default().to_string(), None, busy),
-        (None, None) => (Phase::Other, String::new(), None, busy),
+        (None, Some(mark)) => (Phase::Stopped, mark.at.unwrap_or_default().to_string(), None, at_rest),
+        (None, None) => (Phase::Other, String::new(), None, at_rest),
     };
     Some(Look { name, made, phase, key, seen, busy })
 }
@@ -202,6 +201,14 @@ pub struct Outlook {
     pub record: Option<Record>,
     /// How long its lease lasts.
     pub lease: u64,
+}
+
+impl Outlook {
+    /// It runs although it was to be stopped, and that is not due any more: it was used since. Left marked, it would not
+    /// come back after a reboot.
+    pub fn is_needed_again(&self) -> bool {
+        self.phase == Phase::RunsOn && self.decision.now == Now::Nothing && self.decision.next.is_some()
+    }
 }
 
 /// Of all these boxes, as far as it is kept.
@@ -239,8 +246,12 @@ pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bo
     let clock = book.clock(&tick());
     let unknown = Facts { phase, spent: None, lease: 0, warned: None, work: Work::Unknown, trash_full };
     let facts = record.as_ref().map_or(unknown, |record| record.facts(phase, clock, trash_full));
-    let name = entry.name.clone();
-    Outlook { name, phase, decision: decide(facts, &terms), terms, record, lease: facts.lease }
+    let (name, lease) = (entry.name.clone(), facts.lease);
+    // The day that its owner was told is one of the calendar's: neither clock deletes it sooner than the other.
+    let told = entry.trashed.as_ref().and_then(|mark| mark.ends(owner.trash_days));
+    let told = told.map_or(0, |end| u64::try_from(end.as_second() - now().as_second()).unwrap_or(0));
+    let facts = Facts { lease: lease.max(told), ..facts };
+    Outlook { name, phase, decision: decide(facts, &terms), terms, record, lease }
 }
 
 /// When `seconds` from now are over, if the host stays awake.

@@ -45,6 +45,11 @@ pub(super) fn look(uid: u32, name: &BoxName, carried_before: Option<u64>) -> Opt
     Some((run, seen))
 }
 
+/// Whether there is anything to look at.
+pub(super) fn runs(uid: u32, name: &BoxName) -> bool {
+    payload(uid, name).is_some()
+}
+
 /// The cgroup that podman makes for the box's processes, and the container's number, which is another at each start.
 fn payload(uid: u32, name: &BoxName) -> Option<(String, PathBuf)> {
     let manager = format!("/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/devbox.slice");

@@ -13,6 +13,9 @@ use crate::settings::OwnerSettings;
 
 pub const DAY: u64 = 86_400;
 
+/// What is due is done by the next daily cleanup, or by the one after it.
+const PASSED: u64 = 2 * DAY;
+
 /// After how long what happens; none: never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
@@ -143,7 +146,7 @@ pub struct Facts {
     pub phase: Phase,
     /// For how long so and without use; none is not known.
     pub spent: Option<u64>,
-    /// For how long it is kept awake from now on.
+    /// For how long it stays as it is at least: it is kept awake, or its owner was told a day.
     pub lease: u64,
     pub warned: Option<Warned>,
     pub work: Work,
@@ -190,20 +193,25 @@ pub fn decide(facts: Facts, terms: &Terms) -> Decision {
         Phase::Other => return nothing,
     };
     let (Some(term), Some(spent)) = (terms.until(act), facts.spent) else { return nothing };
-    let mut left = term.saturating_sub(spent).max(facts.lease);
+    let ahead = term.saturating_sub(spent);
+    let mut left = ahead.max(facts.lease);
     let warn = terms.stages(act);
-    let warned = facts.warned.filter(|w| w.act == act);
-    // However the terms were changed meanwhile: never without a warning that was there long enough.
-    if let Some(shortest) = warn.last() {
-        left = left.max(shortest.saturating_sub(warned.map_or(0, |w| w.since)));
-    }
-    let due = warn.iter().rev().copied().find(|stage| left <= *stage);
-    let stage = due.filter(|stage| warned.is_none_or(|w| w.stage > *stage));
     let held = match act {
         Act::Trash if facts.trash_full => Some(Held::TrashFull),
         Act::Reclaim if facts.work != Work::None => Some(Held::Work),
         _ => None,
     };
+    // Terms change meanwhile. What was told of a time that is not near any more, or of one that has long passed while
+    // nothing held it up, was told of another.
+    let longest = warn.first().copied().unwrap_or_default().saturating_add(PASSED);
+    let waits = held.is_some() || facts.lease > 0;
+    let warned = facts.warned.filter(|w| w.act == act && ahead <= w.stage && (waits || w.since <= longest));
+    // Never without a warning that was there long enough.
+    if let Some(shortest) = warn.last() {
+        left = left.max(shortest.saturating_sub(warned.map_or(0, |w| w.since)));
+    }
+    let due = warn.iter().rev().copied().find(|stage| left <= *stage);
+    let stage = due.filter(|stage| warned.is_none_or(|w| w.stage > *stage));
     let now = match stage {
         Some(stage) => Now::Warn { stage },
         None if left == 0 && held.is_none() => Now::Do,

@@ -7,6 +7,7 @@ use super::activity::Seen;
 use super::book::{Book, LONGEST_STEP, Look, Tick};
 use super::*;
 use crate::settings::Settings;
+use crate::spec::BoxName;
 
 fn terms(text: &str) -> Terms {
     let settings = Settings::read(&[("t".to_owned(), text.to_owned())]).unwrap();
@@ -94,6 +95,48 @@ fn zero_is_never_and_a_wish_is_bounded() {
     assert_eq!(of("[defaults]\nmax_idle_stop_days = 0\n", Some(0)), None);
     assert_eq!(of("[defaults]\nidle_stop_days = 0\n", None), None);
     assert_eq!(of("[defaults]\nidle_stop_days = 0\n", Some(5)), Some(5));
+}
+
+#[test]
+fn a_warning_of_another_time_is_none() {
+    let none = Work::None;
+    let of = |days: u32, facts: Facts| {
+        decide(Facts { work: none, ..facts }, &terms(&format!("[defaults]\nreclaim_days = {days}\n")))
+    };
+    // Warned a day ahead of the thirtieth; then the term became ninety days.
+    let told = |days: u64| warned(facts(Phase::Trashed, days), Act::Reclaim, 1, days - 27);
+    assert_eq!(of(30, told(30)).now, Now::Do);
+    assert_eq!(of(90, told(30)).now, Now::Nothing);
+    assert_eq!(of(90, told(87)).now, Now::Warn { stage: 3 * DAY });
+    // For a while there was none, and now there is again.
+    assert_eq!((of(30, told(200)).now, of(30, told(200)).next), (Now::Warn { stage: DAY }, Some((Act::Reclaim, DAY))));
+    // What is held up for long is not told of again each week.
+    let held = Facts { work: Work::Some, ..told(200) };
+    assert_eq!(decide(held, &terms("[defaults]\nreclaim_days = 30\n")).now, Now::Nothing);
+    // Told late, once, and done a day later.
+    assert_eq!(of(30, warned(facts(Phase::Trashed, 200), Act::Reclaim, 1, 0)).now, Now::Nothing);
+    assert_eq!(of(30, warned(facts(Phase::Trashed, 201), Act::Reclaim, 1, 1)).now, Now::Do);
+}
+
+#[test]
+fn a_record_counts_from_the_first_warning_of_a_time() {
+    let mut book = Book::default();
+    let (name, made): (BoxName, _) = ("abc".parse().unwrap(), Timestamp::UNIX_EPOCH);
+    let look = Look { name: name.clone(), made, phase: Phase::Trashed, key: "k".into(), seen: None, busy: Some(false) };
+    let mut at = 0;
+    let mut pass = |book: &mut Book| {
+        at += 900;
+        let step = book.advance(Tick { boot: "b".into(), seconds: at });
+        book.note(look.clone(), step, made);
+    };
+    pass(&mut book);
+    for (stage, expected) in [(3, 0), (1, 900), (1, 0), (3, 0)] {
+        let record = book.record_mut(&name).unwrap();
+        record.warned(Act::Reclaim, stage * DAY);
+        let facts = record.facts(Phase::Trashed, 0, false);
+        assert_eq!(facts.warned.unwrap().since, expected, "{stage}");
+        pass(&mut book);
+    }
 }
 
 fn any_facts() -> impl Strategy<Value = Facts> {

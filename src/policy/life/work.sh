@@ -4,27 +4,42 @@ export GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_CONFIG_COUNT=1 GIT_CONFIG_
 export HOME=/tmp LC_ALL=C
 command -v git >/dev/null || exit 1
 cd /home/dev || exit 1
-list=$(mktemp) && find . -xdev -name .git -prune -print0 -o -type f -name HEAD -print0 >"$list" || exit 1
-quietly() { timeout 30 git -C "$1" "${@:2}" 2>/dev/null; }
+# Into .git too: what is left of a submodule that no branch has any more is below its modules/.
+list=$(mktemp) && find . -xdev -name objects -path '*/.git/*' ! -path '*/modules/objects' -prune \
+	-o -name .git -print0 -o -type f -name HEAD ! -path '*/.git/HEAD' -print0 >"$list" || exit 1
+quietly() { timeout 30 git "${at[@]}" "$@" 2>/dev/null; }
 look() {
 	: >/tmp/changed
 	: >/tmp/stashes
-	# Where nothing was ever committed there is none to begin at.
 	head=HEAD
-	quietly "$1" rev-parse --verify --quiet HEAD >/tmp/head || head=
-	quietly "$1" for-each-ref --count=1 refs/heads >/tmp/branches || return 1
+	quietly rev-parse --verify --quiet HEAD >/tmp/head
+	case $? in
+	0) ;;
+	# Nothing is committed where it points, so that there is none to begin at.
+	1) head= ;;
+	*) return 1 ;;
+	esac
+	quietly for-each-ref --count=1 refs/heads >/tmp/branches || return 1
 	: >/tmp/commits
 	if [ -n "$head" ] || [ -s /tmp/branches ]; then
-		quietly "$1" rev-list --max-count=1000 $head --branches --not --remotes >/tmp/commits || return 1
+		quietly rev-list --max-count=1000 $head --branches --not --remotes >/tmp/commits || return 1
 	fi
 	# A bare one has neither.
-	[ "$(quietly "$1" rev-parse --is-bare-repository)" = true ] && return
-	quietly "$1" status --porcelain --untracked-files=normal >/tmp/changed || return 1
-	[ -z "$head" ] || quietly "$1" stash list >/tmp/stashes
+	[ "$(quietly rev-parse --is-bare-repository)" = true ] && return
+	quietly stash list >/tmp/stashes || return 1
+	[ -n "$gone" ] || quietly status --porcelain --untracked-files=normal >/tmp/changed || return 1
 }
 lines() { wc -l <"$1" | tr -d ' '; }
 while IFS= read -r -d '' found; do
+	gone=
 	case $found in
+	*/.git/modules/*/HEAD)
+		path=${found%/HEAD}
+		[ -d "$path/objects" ] && [ -d "$path/refs" ] || continue
+		# One whose files are there is found by them.
+		tree=$(git config --file "$path/config" core.worktree) && [ -e "$path/$tree/.git" ] && continue
+		gone=1
+		;;
 	*/HEAD)
 		# A bare one; other files are called HEAD too.
 		path=${found%/HEAD}
@@ -33,7 +48,8 @@ while IFS= read -r -d '' found; do
 	*) path=${found%/.git} ;;
 	esac
 	path=${path#./}
-	if look "./${path:-.}"; then
+	if [ -n "$gone" ]; then at=(--git-dir="./$path" --work-tree=/tmp); else at=(-C "./${path:-.}"); fi
+	if look; then
 		printf '%s %s %s %s\0' "$(lines /tmp/changed)" "$(lines /tmp/commits)" "$(lines /tmp/stashes)" "$path"
 	else
 		printf -- '- - - %s\0' "$path"

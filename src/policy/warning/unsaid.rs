@@ -10,6 +10,8 @@ use crate::spec::BoxName;
 
 /// In seconds; what happened longer ago is told to nobody any more.
 const KEPT: i64 = 7 * 86_400;
+/// In seconds: between a warning and the call that tells of it.
+const MOMENT: i64 = 3600;
 /// More is nothing that a broker misses which has not answered for so long.
 const MOST: usize = 256;
 
@@ -42,7 +44,8 @@ impl Unsaid {
     pub fn seconds(&self, now: Timestamp) -> Option<u64> {
         let left = self.at.as_second() - now.as_second();
         if self.event.is_ahead() {
-            return u64::try_from(left).ok().filter(|left| *left > 0);
+            // What is due at once is told a moment later.
+            return (left > -MOMENT).then(|| left.max(0).unsigned_abs());
         }
         // The clock may have been ahead.
         (left.abs() <= KEPT).then(|| left.min(0).unsigned_abs())
@@ -92,7 +95,10 @@ mod tests {
         let unsaid = |event| Unsaid { name: "abc".parse().unwrap(), event, at, work: String::new(), begun: false };
         let before = Timestamp::from_second(at.as_second() - 60).unwrap();
         let after = Timestamp::from_second(at.as_second() + 60).unwrap();
-        assert_eq!([before, at, after].map(|now| unsaid(Event::StopAhead).seconds(now)), [Some(60), None, None]);
+        // One that is due at once is told a moment later.
+        let late = Timestamp::from_second(at.as_second() + 2 * MOMENT).unwrap();
+        let ahead = [before, at, after, late].map(|now| unsaid(Event::StopAhead).seconds(now));
+        assert_eq!(ahead, [Some(60), Some(0), Some(0), None]);
         assert_eq!([before, after].map(|now| unsaid(Event::Stopped).seconds(now)), [Some(0), Some(60)]);
         for days in [8, -8] {
             let now = at.checked_add(jiff::SignedDuration::from_hours(days * 24)).unwrap();

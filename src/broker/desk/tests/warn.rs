@@ -96,6 +96,8 @@ fn it_is_told_once() {
 fn only_of_ones_own() {
     let mut host = Host::with_box(HOOK, ALICE, "abc");
     host.reserve(BOB, "half").unwrap();
+    // Nothing is given back by who has nothing of that name.
+    assert_eq!(host.ask(BOB, &Request::Release { name: "none".to_owned() }), Ok(Answer::Done));
     for (uid, name) in [(BOB, "abc"), (BOB, "half"), (BOB, "none"), (ALICE, "half")] {
         for event in ["stop-ahead", "trashed", "deleted"] {
             assert_eq!(why(host.warn(uid, name, event, 0)), Why::NoSuchBox, "{uid} {name} {event}");
