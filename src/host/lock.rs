@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::files;
 use super::{Account, HostError, Interrupts};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Much longer than it is held for: on a busy host many commands may come at once.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Longer than the longest that a box is held for: a start, but for its wait in line while all boxes start.
 const BOX_PATIENCE: Duration = Duration::from_secs(200);
 

@@ -348,7 +348,7 @@ fn output(world: &World) -> Outcome {
     terminal("devbox-ctl backup abc -o -").expect(1)?.says("not for a terminal")?;
     world.ctl(&["start", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 3000000 /dev/urandom > big"]).expect(0)?;
-    let slow_reader = "devbox-ctl backup abc -o - | { sleep 2; cat > big.zst; }";
+    let slow_reader = "devbox-ctl backup abc -o - | { sleep 10; cat > big.zst; }";
     terminal(slow_reader).expect(0)?.says("abc-data: ")?;
     // Without a terminal nothing moves.
     let quiet = world.run("alice", &["sh", "-c", slow_reader]).expect(0)?;

@@ -172,7 +172,7 @@ fn ctrl_c(world: &World) -> Outcome {
     backed_up(world)?;
     world.ctl(&["start", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 200000000 /dev/urandom > big"]).expect(0)?;
-    let copying = "timeout 60 sh -c 'until podman ps --format {{.Names}} | grep -q -e --copy; do :; done'; pkill -INT -x devbox-ctl";
+    let copying = "timeout 60 sh -c 'until pgrep -x tar >/dev/null; do :; done'; pkill -INT -x devbox-ctl";
     world.ok("alice", &["mkdir", "there"])?;
     let backup = world.spawn("alice", &["devbox-ctl", "backup", "abc", "-o", "there/x"]);
     world.ok("alice", &["sh", "-c", copying])?;
@@ -256,7 +256,7 @@ fn orphans(world: &World) -> Outcome {
     world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 200000000 /dev/urandom > big"]).expect(0)?;
     world.ok("alice", &["rm", FILE])?;
     world.ctl(&["backup", "abc", "-o", FILE]).expect(0)?;
-    let copying = "timeout 60 sh -c 'until podman ps --format {{.Names}} | grep -q -e --copy; do :; done'; pkill -KILL -x devbox-ctl";
+    let copying = "timeout 60 sh -c 'until pgrep -x tar >/dev/null; do :; done'; pkill -KILL -x devbox-ctl";
     let killed = |arguments: &[&str]| -> Outcome {
         let running = world.spawn("alice", &[&["devbox-ctl"], arguments].concat());
         world.ok("alice", &["sh", "-c", copying])?;

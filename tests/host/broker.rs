@@ -154,7 +154,7 @@ fn settings(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml.d/20-broken.toml", "[defaults]\nmax_boxs = 9\n");
     for restarted in [false, true] {
         if restarted {
-            world.ok("root", &["systemctl", "kill", "-s", "KILL", "devboxd"])?;
+            world.kill_devboxd()?;
         }
         reserve("three").expect(1)?.says("2 is your limit")?;
         let status = world.ok("root", &call("Status", &[]))?;
@@ -314,7 +314,7 @@ fn interrupted(world: &World) -> Outcome {
     let begun = Instant::now();
     world.ok("alice", &["pkill", "-INT", "-x", "devbox-ctl"])?;
     create.finish().expect(130)?;
-    ensure(begun.elapsed() < Duration::from_secs(20), "at once")?;
+    ensure(begun.elapsed() < Duration::from_mins(1), "at once")?;
     ensure(held(world, "alice")? == 0, "given back")?;
     world.expect_clean()
 }

@@ -28,13 +28,13 @@ fn slices(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nmemory = 9\n");
     world.run("root", &["devbox-ctl", "admin", "apply-limits"]).expect(1)?;
     ensure(shown(1000)?.contains("TasksMax=500"), "as it was")?;
-    let done = "timeout 20 journalctl -f -n 0 -o cat -u devbox-limits | grep -q -m 1 'Finished'";
+    let done = "timeout 120 journalctl -f -n 0 -o cat -u devbox-limits | grep -q -m 1 'Finished'";
     let waits = world.spawn(
         "root",
         &[
             "sh",
             "-c",
-            &format!("{done} & sleep 0.2; echo '[users.alice]\nowner_tasks = 600' > /etc/devbox/users.toml; wait"),
+            &format!("{done} & sleep 2; echo '[users.alice]\nowner_tasks = 600' > /etc/devbox/users.toml; wait"),
         ],
     );
     waits.finish().expect(0)?;
@@ -55,7 +55,7 @@ fn slices(world: &World) -> Outcome {
 fn live(world: &World) -> Outcome {
     world.install_broker("[users.alice]\nowner_tasks = 500\n[users.newbie]\nowner_tasks = 400\n")?;
     let until = |condition: &str| {
-        world.ok("root", &["timeout", "20", "sh", "-c", &format!("until {condition}; do :; done")]).map(drop)
+        world.ok("root", &["timeout", "120", "sh", "-c", &format!("until {condition}; do :; done")]).map(drop)
     };
     let tasks = |n: u32| format!("test $(systemctl show -P TasksMax user-1000.slice) = {n}");
     until(&tasks(500))?;

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use libtest_mimic::Failed;
+
 use super::broker::{call, held};
-use super::world::{Outcome, Tests, World, ensure};
+use super::world::{Outcome, Running, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
     ("flood::reservations_held_for_ever", starvation),
@@ -21,12 +23,16 @@ fn starvation(world: &World) -> Outcome {
     }
     ensure(held(world, "bob")? == 5, "no more than bob's own limit")?;
     // A lock of bob's on what is bob's, or on what all may read, holds nobody up.
-    let locks = "mkdir -p .config/containers/systemd/devbox; flock .config/containers/systemd/devbox flock /etc/passwd flock /usr/libexec/devbox/devboxd sleep 20";
-    let locker = world.spawn("bob", &["sh", "-c", locks]);
-    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    let script = "mkdir -p .config/containers/systemd/devbox; flock .config/containers/systemd/devbox flock /etc/passwd flock /usr/libexec/devbox/devboxd sleep infinity";
+    let locker = world.spawn("bob", &["sh", "-c", script]);
+    let holds = "until pgrep -u bob -x sleep >/dev/null; do sleep 0.05; done";
+    let held_by_then = world.run("root", &["timeout", "60", "sh", "-c", holds]);
+    let created = world.ctl(&["create", "abc", "--no-start"]);
     drop(locker);
+    // It has held them to the end.
     world.ok("bob", &["pkill", "-u", "bob", "-x", "sleep"])?;
-    Ok(())
+    held_by_then.expect(0)?;
+    created.expect(0).map(drop)
 }
 
 /// D-Bus by hand: as fast as a socket takes it, without waiting for answers.
@@ -66,7 +72,7 @@ if ($mode eq 'calls') {
   $m = message(2, $p, $b, $b, 'Reserve', 's', $body) if $mode eq 'arguments';
   $m = 'garbage' x 100 if $mode eq 'garbage';
   if ($mode eq 'late') { select undef, undef, undef, 0.02 while getpwuid $> }
-  put($m); local $SIG{ALRM} = sub { print "silent\n"; exit }; alarm 5;
+  put($m); local $SIG{ALRM} = sub { print "silent\n"; exit }; alarm 60;
   my $all = ''; while (sysread $s, my $x, 65536) { $all .= $x; if ($all =~ /io\.devbox\.Error\.(\w+)|org\.freedesktop\.DBus\.Error\.(\w+)/) { print 'refused ', $1 // $2, "\n"; exit } } print "cut off\n";
 }
 "#;
@@ -75,23 +81,32 @@ fn flood(world: &World) -> Outcome {
     world.install_broker("[host]\nmax_boxes = 100\n")?;
     world.write("/srv/flood.pl", FLOOD);
     held(world, "alice")?;
-    let floods: Vec<_> = (0..2).map(|_| world.spawn("bob", &["perl", "/srv/flood.pl", "5000", "calls"])).collect();
-    let (mut slowest, begun) = (Duration::ZERO, Instant::now());
-    let mut calls = 0;
-    while begun.elapsed() < Duration::from_secs(4) {
-        let one = Instant::now();
-        let name = format!("calm-{calls}");
-        world.ok("alice", &call("Reserve", &["sutb", &name, "1000", "1073741824", "false"]))?;
-        world.ok("alice", &call("Release", &["s", &name]))?;
-        slowest = slowest.max(one.elapsed());
+    let round = |name: &str| -> Result<Duration, Failed> {
+        let begun = Instant::now();
+        world.ok("alice", &call("Reserve", &["sutb", name, "1000", "1073741824", "false"]))?;
+        world.ok("alice", &call("Release", &["s", name]))?;
+        Ok(begun.elapsed())
+    };
+    let mut calm = Duration::ZERO;
+    for n in 0..5 {
+        calm = calm.max(round(&format!("before-{n}"))?);
+    }
+    let mut floods: Vec<_> = (0..2).map(|_| world.spawn("bob", &["perl", "/srv/flood.pl", "5000", "calls"])).collect();
+    let (mut slowest, mut calls) = (Duration::ZERO, 0);
+    // As long as one of them is there: each ends a moment after it has sent all.
+    while calls < 4 || floods.iter_mut().any(Running::runs) {
+        slowest = slowest.max(round(&format!("calm-{calls}"))?);
         calls += 1;
     }
-    let sent: Vec<_> = floods.into_iter().map(super::world::Running::finish).collect();
-    println!("{calls} reserves and releases of alice's under a flood of 10,000; the slowest took {slowest:?}");
+    let sent: Vec<_> = floods.into_iter().map(Running::finish).collect();
+    println!(
+        "{calls} reserves and releases of alice's under a flood of 10,000; the slowest took {slowest:?}, {calm:?} before"
+    );
     for ran in sent {
         ran.expect(0)?.says("sent")?;
     }
-    ensure(calls > 3 && slowest < Duration::from_secs(1), &format!("{calls} calls, the slowest {slowest:?}"))?;
+    let most = calm * 10 + Duration::from_secs(2);
+    ensure(slowest < most, &format!("{calls} calls, the slowest {slowest:?}, which may be {most:?}"))?;
     ensure(held(world, "bob")? <= 5, "within bob's limit")?;
     // The trail has a bound a day and a caller.
     let bobs = world.run("root", &["devbox-ctl", "admin", "audit", "--owner", "bob", "--tail", "10000"]).expect(0)?;
@@ -164,7 +179,7 @@ fn large(world: &World) -> Outcome {
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     let answers =
         "until busctl --system call io.devbox.Broker1 /io/devbox/Broker1 org.freedesktop.DBus.Peer Ping; do :; done";
-    world.ok("alice", &["timeout", "20", "sh", "-c", answers])?;
+    world.ok("alice", &["timeout", "120", "sh", "-c", answers])?;
     ensure(held(world, "alice")? == 0, "it answers")
 }
 
@@ -185,7 +200,7 @@ fn many_ids(world: &World) -> Outcome {
     let late = ["setpriv", "--reuid=1051", "--regid=1051", "--clear-groups", "perl", "/srv/flood.pl", "1", "late"];
     let late = world.spawn("root", &late);
     let connected = "until busctl --system list --no-pager --no-legend | grep -q ' perl *temp '; do sleep 0.05; done";
-    let is_connected = world.ok("root", &["timeout", "30", "sh", "-c", connected]);
+    let is_connected = world.ok("root", &["timeout", "120", "sh", "-c", connected]);
     world.ok("root", &["userdel", "--force", "temp"])?;
     let late = late.finish();
     is_connected?;

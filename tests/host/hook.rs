@@ -160,7 +160,7 @@ fn failing(world: &World) -> Outcome {
     admin(world, &["warn", "--test"]).expect(7)?.says("devbox-warn.socket is not active")?;
     warn(world, "alice", "other", "stopped", "0", "").expect(0)?;
     // devboxd ends meanwhile, and what was said is not lost.
-    world.ok("root", &["systemctl", "kill", "-s", "KILL", "devboxd"])?;
+    world.kill_devboxd()?;
     world.ok("root", &["systemctl", "start", "devbox-warn.socket"])?;
     admin(world, &["warn", "--test"]).expect(0)?.says("the command took a test")?;
     let all = told(world, 4)?;
@@ -204,7 +204,7 @@ fn killed(world: &World) -> Outcome {
     world.ok("root", &["systemctl", "kill", "-s", "STOP", "devboxd"])?;
     let kill = "devbox-ctl cleanup & timeout 60 sh -c \"until grep -q '\\\"begun\\\":false' ~/.local/state/devbox/life.json; do sleep 0.05; done\" && kill -KILL $!";
     let cut = pass(world, 13, 26, kill);
-    world.ok("root", &["systemctl", "kill", "-s", "KILL", "devboxd"])?;
+    world.kill_devboxd()?;
     cut?;
     world.ctl(&["list"]).expect(0)?.says("stopped")?;
     told(world, 1)?;

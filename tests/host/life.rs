@@ -179,7 +179,7 @@ fn damaged(world: &World) -> Outcome {
     ensure(!world.ok("alice", &["sh", "-c", forged])?.contains("stopped"), "more time than there was")?;
     // A link is not followed, and a FIFO is not waited for.
     for odd in ["ln -s /etc/passwd", "mkfifo"] {
-        let script = format!("cd .local/state/devbox; rm -f life.json; {odd} life.json; timeout 10 devbox-ctl list");
+        let script = format!("cd .local/state/devbox; rm -f life.json; {odd} life.json; timeout 60 devbox-ctl list");
         world.ok("alice", &["sh", "-c", &script])?;
     }
     world.ok("alice", &["sh", "-c", "rm .local/state/devbox/life.json; test -s /etc/passwd"]).map(drop)

@@ -172,7 +172,7 @@ fn unreadable(world: &World) -> Outcome {
     refuses(&format!("mv {abc}/box.toml kept"), &format!("mv kept {abc}/box.toml"))?;
     refuses(&format!("cp {abc}/box.toml kept; echo more = 1 >>{abc}/box.toml"), &format!("mv kept {abc}/box.toml"))?;
     refuses(
-        "mkdir .config/containers/devbox-stage/making-x; echo >.config/containers/devbox-stage/making-x/box.toml; exec 9<.config/containers/devbox-stage/making-x; flock -n 9 && (sleep 30 <&9 >/dev/null 2>&1 & echo $! >sleeps)",
+        "mkdir .config/containers/devbox-stage/making-x; echo >.config/containers/devbox-stage/making-x/box.toml; exec 9<.config/containers/devbox-stage/making-x; flock -n 9 && (sleep 600 <&9 >/dev/null 2>&1 & echo $! >sleeps)",
         "kill $(cat sleeps); rm -r sleeps .config/containers/devbox-stage/making-x",
     )?;
     world.ctl(&["prune"]).expect(0)?.says("1 image removed")?;

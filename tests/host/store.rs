@@ -111,8 +111,7 @@ fn shown_in_home(world: &World) -> Outcome {
 
 fn killed_box(world: &World) -> Outcome {
     world.ctl(&["create", "killed"]).expect(0)?;
-    let restarted =
-        "timeout 20 journalctl --user -f -n all -o cat -u devbox-killed.service | grep -q -m 1 'Scheduled restart job'";
+    let restarted = "timeout 120 journalctl --user -f -n all -o cat -u devbox-killed.service | grep -q -m 1 'Scheduled restart job'";
     world.ok("alice", &["podman", "kill", "--signal", "KILL", "devbox-killed"])?;
     world.ok("alice", &["sh", "-c", restarted])?;
     world.ok("alice", &["systemctl", "--user", "start", "devbox-killed.service"])?;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -64,15 +64,16 @@ pub(super) trait Syncthing {
 
     /// Waits until it has that file from the other, since [`Self::listen`].
     fn await_file(&self, name: &str) -> Outcome {
-        let mut since = 0;
-        for _ in 0..20 {
+        let (mut since, begun) = (0, Instant::now());
+        while begun.elapsed() < Duration::from_mins(5) {
             let path = format!("/rest/events?events=ItemFinished&since={since}&timeout=60");
             let events = self.ask("GET", &path, None)?;
             let events = events.as_array().ok_or("no list of events")?;
             if let Some(event) = events.iter().find(|event| event["data"]["item"] == name) {
                 return ensure(event["data"]["error"].is_null(), &event.to_string());
             }
-            since = events.last().and_then(|event| event["id"].as_u64()).ok_or("nothing comes")?;
+            // None in all that time: asked again, of the same ones.
+            since = events.last().map_or(Some(since), |event| event["id"].as_u64()).ok_or("an event without an id")?;
         }
         Err(format!("{name} does not come").into())
     }
@@ -131,7 +132,7 @@ impl Outside {
         ];
         daemon.start(Path::new("/usr/bin/syncthing"), &arguments, &environment, Life::Ours).map_err(text)?;
         let outside = Self { daemon, home: home.to_owned(), port };
-        outside.daemon.await_ready(Duration::from_secs(30), || outside.id().is_ok()).map_err(text)?;
+        outside.daemon.await_ready(Duration::from_mins(2), || outside.id().is_ok()).map_err(text)?;
         Ok(outside)
     }
 

@@ -28,6 +28,11 @@ pub(crate) struct World {
 pub(crate) struct Running(Option<std::process::Child>);
 
 impl Running {
+    /// Whether it has not ended yet.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
     pub(crate) fn finish(mut self) -> Ran {
         Ran::of(self.0.take().expect("a child").wait_with_output().expect("its end"))
     }
@@ -222,6 +227,13 @@ impl World {
         let script = "mkdir -p /run/systemd/system/devboxd.service.d && mv /run-override.conf /run/systemd/system/devboxd.service.d/test.conf \
                       && systemctl daemon-reload && until systemctl stop devboxd; do :; done";
         self.ok("root", &["sh", "-c", script]).map(drop)
+    }
+
+    /// Kills devboxd, and waits until systemd has seen it: before, a call may still go to the one that was killed.
+    pub(crate) fn kill_devboxd(&self) -> Outcome {
+        let script = "old=$(systemctl show -P MainPID devboxd); systemctl kill -s KILL devboxd || exit; \
+                      until [ $old = 0 ] || [ $(systemctl show -P MainPID devboxd) != $old ]; do :; done";
+        self.ok("root", &["timeout", "120", "sh", "-c", script]).map(drop)
     }
 
     fn remove_broker(&self) {

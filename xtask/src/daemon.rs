@@ -111,7 +111,7 @@ impl Daemon {
             Err(e) if e != rustix::io::Errno::SRCH => return Err(e).context("cannot end a process"),
             _ => {}
         }
-        if !ended(&handle, Duration::from_secs(10))? {
+        if !ended(&handle, Duration::from_mins(1))? {
             bail!("the process of {} survives SIGKILL", self.0.display());
         }
         Ok(())

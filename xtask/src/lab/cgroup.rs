@@ -17,7 +17,7 @@ pub(super) fn kill(machine: &str) -> Result<()> {
     let tree = of(machine)?;
     if tree.is_dir() {
         fs::write(tree.join("cgroup.kill"), "1").with_context(|| format!("cannot kill {}", tree.display()))?;
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while populated(&tree) {
             if Instant::now() > deadline {
                 bail!("processes in {} survive SIGKILL", tree.display());

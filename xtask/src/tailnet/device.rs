@@ -84,7 +84,7 @@ impl Device {
         ];
         paths::create(&self.daemon.file("state"))?;
         self.daemon.start(tailscaled, &arguments, &environment, self.life)?;
-        self.daemon.await_ready(Duration::from_secs(20), || UnixStream::connect(&socket).is_ok())
+        self.daemon.await_ready(Duration::from_secs(90), || UnixStream::connect(&socket).is_ok())
     }
 
     fn socket(&self) -> PathBuf {
@@ -152,7 +152,7 @@ impl Device {
     pub fn curl(&self) -> Command {
         let mut command = Command::new("curl");
         command.args(["--disable", "--silent", "--show-error", "--noproxy", "", "--proxy"]);
-        command.arg(format!("socks5h://{}", self.proxy)).args(["--connect-timeout", "10"]);
+        command.arg(format!("socks5h://{}", self.proxy)).args(["--connect-timeout", "30"]);
         command
     }
 

@@ -128,7 +128,7 @@ impl Tailnet {
         let _ = fs::remove_file(self.socket());
         let arguments = ["serve".into(), "--config".into(), OsString::from(self.server.file("config.yaml"))];
         self.server.start(&self.program, &arguments, &[], life)?;
-        self.server.await_ready(Duration::from_secs(30), || {
+        self.server.await_ready(Duration::from_secs(90), || {
             UnixStream::connect(self.socket()).is_ok() && TcpStream::connect((self.address, PORT)).is_ok()
         })
     }
