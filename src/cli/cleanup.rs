@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     drop(open);
     let teller = Teller::new(&session);
     teller.tell_again()?;
-    let due = due.iter().filter(|o| o.decision.now != Now::Nothing || o.is_needed_again());
+    let due = due.iter().filter(|o| o.decision.now != Now::Nothing || o.is_needed_again);
     let done = session.all(due, |outlook| one(&teller, &outlook.name, &settings));
     // It ran, whatever became of one of them.
     let mut open = Open::wait(&account)?;
@@ -112,7 +112,7 @@ fn one(teller: &Teller<'_>, name: &BoxName, settings: &Settings) -> Result<(), F
     let (held, outlook) = decide(teller.session, name, settings)?;
     let Some((act, left)) = outlook.decision.next else { return Ok(()) };
     match (outlook.decision.now, act) {
-        (Now::Nothing, _) if outlook.is_needed_again() => {
+        (Now::Nothing, _) if outlook.is_needed_again => {
             Ok(teller.session.apply(&plan::run_on(name), held.into()).map(drop)?)
         }
         (Now::Nothing, _) => Ok(()),

@@ -9,7 +9,7 @@ use super::view::{State, View};
 use super::why;
 use crate::host::life::{self, Outlook};
 use crate::host::systemd::Systemd;
-use crate::host::{Account, Entry, entries};
+use crate::host::{Account, Entry, entries, trashed_entries};
 use crate::quadlet::names;
 use crate::spec::{Cpu, Memory};
 use crate::wire::LedgerBox;
@@ -60,10 +60,11 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     }
     if views.is_empty() {
         out.remark("no boxes; `devbox-ctl create NAME` makes one");
-        return Ok(());
+    } else {
+        output::raw(&text(&views, Timestamp::now()));
     }
-    output::raw(&text(&views, Timestamp::now()));
-    for notice in outlooks.iter().filter_map(notice) {
+    let in_trash = life::known(&account, &trashed_entries(&account)?).unwrap_or_default();
+    for notice in outlooks.iter().chain(&in_trash).filter_map(notice) {
         out.warning(&notice);
     }
     for view in &views {

@@ -142,6 +142,14 @@ fn emptied(world: &World) -> Outcome {
     says(&told, "your box clean is in the trash; in")?;
     says(&told, "work is in the trash; in")?;
     says(&told, "git work in it that is nowhere else: repo: 1 changed file")?;
+    says(&at(world, 39 * 60, "devbox-ctl list 2>&1")?, "your box clean is in the trash; in")?;
+    // What the timer put there says when it is deleted, unless there is work in it.
+    let trash: serde_json::Value = serde_json::from_str(&at(world, 39 * 60, "devbox-ctl trash --json")?)?;
+    let until =
+        |name: &str| trash.as_array().into_iter().flatten().find(|b| b["name"] == name).map(|b| &b["emptiedAt"]);
+    for (name, is_told) in [("mine", true), ("clean", true), ("work", false)] {
+        ensure(until(name).is_some_and(|at| at.is_string() == is_told), &format!("{name}: {trash:#}"))?;
+    }
     let gone = pass(world, 39, 52, CLEANUP)?;
     says(&gone, "mine is deleted: it was in the trash for 1 day")?;
     says(&gone, "clean is deleted")?;

@@ -5,6 +5,7 @@ use super::login;
 use super::world::{Outcome, Running, Tests, World, ensure};
 
 pub(crate) const TESTS: Tests = &[
+    ("life::used_after_a_stop_that_was_cut_short", used_again),
     ("life::a_build_keeps_it_awake", build),
     ("life::typing_keeps_it_awake_and_a_silent_terminal_does_not", terminal),
     ("life::an_ssh_session_whose_peer_has_vanished", vanished),
@@ -151,4 +152,20 @@ pub(super) fn settled(world: &World) -> Outcome {
          until now=$(used); [ $((now - before)) -lt 400000 ]; do before=$now; sleep 10; done"
     );
     world.ok("alice", &["timeout", "180", "sh", "-c", &script]).map(drop)
+}
+
+/// Between its mark and systemd: it runs on, and its owner works on.
+fn used_again(world: &World) -> Outcome {
+    world.write("/etc/devbox/users.toml", "[defaults]\nidle_stop_days = 1\nwarn_days = []\n");
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let mark = world.folder("abc").join("stopped");
+    world.ctl(&["stop", "abc"]).expect(0)?;
+    let marked = std::fs::read(&mark)?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ok("alice", &["sh", "-c", "touch .config/containers/systemd/devbox/abc/stopped"])?;
+    std::fs::write(&mark, marked)?;
+    pass(world, 0, 1, CLEANUP)?;
+    ensure(!mark.exists(), "marked still, though it was started after that")?;
+    world.ctl(&["status", "abc", "--json"]).json().and_then(|box_| ensure(box_["state"] == "running", "it runs"))?;
+    says(&pass(world, 1, 27, CLEANUP)?, "abc is stopped")
 }

@@ -39,6 +39,7 @@ fn outlook(days: u64, lease: Option<(u64, &str)>) -> Outlook {
         terms,
         lease: facts.lease,
         record: Some(record),
+        is_needed_again: false,
     }
 }
 

@@ -201,14 +201,8 @@ pub struct Outlook {
     pub record: Option<Record>,
     /// How long its lease lasts.
     pub lease: u64,
-}
-
-impl Outlook {
-    /// It runs although it was to be stopped, and that is not due any more: it was used since. Left marked, it would not
-    /// come back after a reboot.
-    pub fn is_needed_again(&self) -> bool {
-        self.phase == Phase::RunsOn && self.decision.now == Now::Nothing && self.decision.next.is_some()
-    }
+    /// It runs although it was to be stopped, and was used since. Left marked, it would not come back after a reboot.
+    pub is_needed_again: bool,
 }
 
 /// Of all these boxes, as far as it is kept.
@@ -251,7 +245,12 @@ pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bo
     let told = entry.trashed.as_ref().and_then(|mark| mark.ends(owner.trash_days));
     let told = told.map_or(0, |end| u64::try_from(end.as_second() - now().as_second()).unwrap_or(0));
     let facts = Facts { lease: lease.max(told), ..facts };
-    Outlook { name, phase, decision: decide(facts, &terms), terms, record, lease }
+    let decision = decide(facts, &terms);
+    let used = record.as_ref().and_then(|record| record.evidence().first()).map(|evidence| evidence.when);
+    let marked = entry.stopped.as_ref().and_then(|mark| mark.at);
+    let is_needed_again =
+        phase == Phase::RunsOn && decision.now == Now::Nothing && used.zip(marked).is_some_and(|(used, at)| used > at);
+    Outlook { name, phase, terms, decision, record, lease, is_needed_again }
 }
 
 /// When `seconds` from now are over, if the host stays awake.
