@@ -158,14 +158,15 @@ pub(super) fn settled(world: &World) -> Outcome {
 fn used_again(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nidle_stop_days = 1\nwarn_days = []\n");
     world.ctl(&["create", "abc"]).expect(0)?;
+    world.ctl(&["sample"]).expect(0)?;
     let mark = world.folder("abc").join("stopped");
-    world.ctl(&["stop", "abc"]).expect(0)?;
-    let marked = std::fs::read(&mark)?;
-    world.ctl(&["start", "abc"]).expect(0)?;
-    world.ok("alice", &["sh", "-c", "touch .config/containers/systemd/devbox/abc/stopped"])?;
-    std::fs::write(&mark, marked)?;
+    let script = "printf 'at = \"%s\"\nwhy = \"by its owner\"\n' $(date -u +%FT%TZ) >.config/containers/systemd/devbox/abc/stopped";
+    world.ok("alice", &["sh", "-c", script])?;
     pass(world, 0, 1, CLEANUP)?;
-    ensure(!mark.exists(), "marked still, though it was started after that")?;
+    ensure(mark.exists(), "its owner has not used it since")?;
+    world.ctl(&["exec", "--root", "abc", "--", "touch", "/run/devbox/active"]).expect(0)?;
+    pass(world, 1, 2, CLEANUP)?;
+    ensure(!mark.exists(), "marked still")?;
     world.ctl(&["status", "abc", "--json"]).json().and_then(|box_| ensure(box_["state"] == "running", "it runs"))?;
     says(&pass(world, 1, 27, CLEANUP)?, "abc is stopped")
 }
