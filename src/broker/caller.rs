@@ -10,6 +10,7 @@ use zbus::{Connection, OwnedFd, Variant, proxy};
 use super::accounts::Accounts;
 use super::desk::Caller;
 use super::interface::aside;
+use super::login::AtWork;
 use crate::wire::{Refused, Why};
 
 /// The polkit action of systemd/io.devbox.policy.
@@ -35,6 +36,7 @@ trait Authority {
 #[derive(Debug)]
 pub(super) struct Callers {
     accounts: Arc<Accounts>,
+    asking: Arc<AtWork>,
     /// Connections whose credentials are known: a bus never gives a unique name twice, and they cannot change.
     known: Mutex<HashMap<String, Caller>>,
 }
@@ -43,7 +45,7 @@ const MOST_KNOWN: usize = 1024;
 
 impl Callers {
     pub(super) fn new(accounts: Arc<Accounts>) -> Self {
-        Self { accounts, known: Mutex::default() }
+        Self { accounts, asking: Arc::default(), known: Mutex::default() }
     }
 
     pub(super) async fn of(&self, connection: &Connection, header: &Header<'_>) -> Result<Caller, Refused> {
@@ -55,10 +57,16 @@ impl Callers {
         let bus = zbus::fdo::DBusProxy::new(connection).await.map_err(|_| unknown())?;
         let credentials = bus.get_connection_credentials(BusName::from(sender.clone())).await.map_err(|_| unknown())?;
         let uid = credentials.unix_user_id().ok_or_else(unknown)?;
-        let accounts = Arc::clone(&self.accounts);
-        if !aside(move || accounts.has(uid)).await? {
-            return Err(Refused::new(Why::NotAllowed, format!("uid {uid} is no account that this host knows of"))
-                .hint("a subordinate user id, as in a container, owns no boxes"));
+        match self.is_account(uid).await? {
+            Some(true) => {}
+            Some(false) => {
+                return Err(Refused::new(Why::NotAllowed, format!("uid {uid} is no account that this host knows of"))
+                    .hint("a subordinate user id, as in a container, owns no boxes"));
+            }
+            None => {
+                return Err(Refused::new(Why::Ledger, "the user database of this host does not answer")
+                    .hint("nothing was changed; try again"));
+            }
         }
         let pid = credentials.process_id().unwrap_or(0);
         let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
@@ -72,6 +80,21 @@ impl Callers {
         }
         known.insert(sender.to_string(), caller.clone());
         Ok(caller)
+    }
+
+    /// The directory of users may be far away: it is asked in a few threads, and the bus goes on.
+    async fn is_account(&self, uid: u32) -> Result<Option<bool>, Refused> {
+        if let Some(has) = self.accounts.remembered(uid) {
+            return Ok(Some(has));
+        }
+        let too_many = || Refused::new(Why::TooMany, "too many calls wait for the user database");
+        let place = self.asking.take_now(uid).ok_or_else(too_many)?;
+        let accounts = Arc::clone(&self.accounts);
+        aside(move || {
+            let _place = place;
+            accounts.has(uid)
+        })
+        .await
     }
 
     /// Whether polkit lets this connection administer. No polkit is a no.

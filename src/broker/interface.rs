@@ -299,11 +299,12 @@ impl Broker {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u32, Refused> {
-        // The timer's call is the clock by which warnings are tried again.
-        self.courier.wake();
         let giver = Arc::clone(&self.giver);
         let tidied = self.beside(connection, &header, move |caller| giver.remove_departed(caller, caller.uid == 0));
-        Ok(u32::try_from(tidied.await?).unwrap_or(u32::MAX))
+        let left = tidied.await?;
+        // The timer's call is the clock by which warnings are tried again.
+        self.courier.wake();
+        Ok(u32::try_from(left).unwrap_or(u32::MAX))
     }
 
     /// Takes a name from its owner, whatever they say; for administrators.

@@ -110,11 +110,11 @@ fn outlooks(account: &Account, book: &Book, settings: &Settings) -> Result<Vec<O
 /// Decided again once nobody else is at work on the box: it may have been used, started or kept awake since.
 fn one(teller: &Teller<'_>, name: &BoxName, settings: &Settings) -> Result<(), Failure> {
     let (held, outlook) = decide(teller.session, name, settings)?;
+    if outlook.is_needed_again {
+        return teller.session.apply(&plan::run_on(name), held.into()).map(drop);
+    }
     let Some((act, left)) = outlook.decision.next else { return Ok(()) };
     match (outlook.decision.now, act) {
-        (Now::Nothing, _) if outlook.is_needed_again => {
-            Ok(teller.session.apply(&plan::run_on(name), held.into()).map(drop)?)
-        }
         (Now::Nothing, _) => Ok(()),
         (Now::Warn { .. }, _) => warn(teller, held, (act, left), settings),
         (Now::Do, Act::Reclaim) => reclaim(teller, held, settings),
@@ -142,7 +142,7 @@ fn warn(teller: &Teller<'_>, held: HeldBox, (act, left): (Act, u64), settings: &
     let entry = held.release();
     let found = life::look_through(&session.host, &entry).unwrap_or_default();
     let (held, outlook) = decide(session, &entry.name, settings)?;
-    let Now::Warn { stage } = outlook.decision.now else { return Ok(()) };
+    let Now::Warn { stage, goes_on } = outlook.decision.now else { return Ok(()) };
     if outlook.decision.next.is_none_or(|(now, _)| now != act) {
         return Ok(());
     }
@@ -161,7 +161,7 @@ fn warn(teller: &Teller<'_>, held: HeldBox, (act, left): (Act, u64), settings: &
     let unsaid = Unsaid { name, event, at, work, begun: false };
     let mut open = Open::wait(&session.host.account)?;
     if let Some(record) = open.book.record_mut(&outlook.name) {
-        record.warned(act, stage);
+        record.warned(act, stage, goes_on);
         record.found = found;
     }
     // With it: whoever is killed from here on has both.
@@ -258,7 +258,7 @@ pub(super) fn notices(_: &NoticesArgs, _: Output) -> Result<(), Failure> {
     let Some(mut open) = Open::at_once(&account)? else { return Ok(()) };
     let mut shown = false;
     for outlook in outlooks(&account, &open.book, &settings)? {
-        let Some(record) = open.book.record_mut(&outlook.name) else { continue };
+        let Some(record) = open.book.record_mut(&outlook.name).filter(|_| outlook.decision.is_told) else { continue };
         if let (Some(warned), Some((act, left))) = (record.show(), outlook.decision.next) {
             shown = true;
             if warned == act {

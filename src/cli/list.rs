@@ -120,7 +120,9 @@ fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
 /// A warning that still holds.
 fn notice(outlook: &Outlook) -> Option<String> {
     let (act, left) = outlook.decision.next?;
-    outlook.record.as_ref()?.is_warned_of(act).then(|| why::notice(&outlook.name, act, left))
+    // What is held up is not near, whatever its owner was told.
+    let is_held = outlook.decision.held.is_some() && left == 0;
+    (outlook.decision.is_told && !is_held).then(|| why::notice(&outlook.name, act, left))
 }
 
 fn views(

@@ -41,6 +41,10 @@ impl Hosts {
         idle.cleaning += cleaned;
         idle.worlds.push(world);
         drop(idle);
+        // At once: the summary comes half an hour later.
+        if let Ok(Err(why)) = &outcome {
+            eprintln!("      {name}: {}", why.message().unwrap_or("failed"));
+        }
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 

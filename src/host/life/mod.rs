@@ -15,7 +15,8 @@ use tracing::debug;
 
 use super::{Account, Entry, HostError, files, now, registry};
 use crate::plan::TrashedBy;
-use crate::policy::life::book::{Book, Look, Record, Tick};
+use crate::policy::life::activity::Kind;
+use crate::policy::life::book::{Book, LONGEST_STEP, Look, Record, Tick};
 use crate::policy::life::{Decision, Facts, Now, Phase, Terms, Work, decide, in_days};
 use crate::settings::OwnerSettings;
 use crate::spec::BoxName;
@@ -246,11 +247,17 @@ pub fn outlook(book: &Book, entry: &Entry, owner: &OwnerSettings, trash_full: bo
     let told = told.map_or(0, |end| u64::try_from(end.as_second() - now().as_second()).unwrap_or(0));
     let facts = Facts { lease: lease.max(told), ..facts };
     let decision = decide(facts, &terms);
-    let used = record.as_ref().and_then(|record| record.evidence().first()).map(|evidence| evidence.when);
-    let marked = entry.stopped.as_ref().and_then(|mark| mark.at);
     let is_needed_again =
-        phase == Phase::RunsOn && decision.now == Now::Nothing && used.zip(marked).is_some_and(|(used, at)| used > at);
+        phase == Phase::RunsOn && decision.now == Now::Nothing && is_used_since(record.as_ref(), entry);
     Outlook { name, phase, terms, decision, record, lease, is_needed_again }
+}
+
+/// Whether it was used after it was marked. A look tells of what was before it too, as far back as the look before.
+fn is_used_since(record: Option<&Record>, entry: &Entry) -> bool {
+    let Some(marked) = entry.stopped.as_ref().and_then(|mark| mark.at) else { return false };
+    let after = marked.as_second().saturating_add(2 * LONGEST_STEP.cast_signed());
+    let evidence = record.into_iter().flat_map(Record::evidence);
+    evidence.filter(|e| e.kind != Kind::Lease).any(|e| e.when.as_second() > after)
 }
 
 /// When `seconds` from now are over, if the host stays awake.

@@ -345,9 +345,12 @@ impl Record {
         self.phase.runs().then_some(self.spent)
     }
 
-    /// Its owner was told. Of a nearer stage than before it goes on; of another, what was told before was of another time.
-    pub fn warned(&mut self, act: Act, stage: u64) {
-        let since = self.warned.filter(|w| w.act == act && stage < w.stage).map_or(0, |w| w.since);
+    /// Its owner was told; `goes_on`: of the same time as before. What was told of another counts for nothing.
+    pub fn warned(&mut self, act: Act, stage: u64, goes_on: bool) {
+        if !goes_on {
+            self.shown = None;
+        }
+        let since = self.warned.filter(|_| goes_on).map_or(0, |w| w.since);
         self.warned = Some(Warned { act, stage, since });
     }
 

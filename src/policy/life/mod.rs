@@ -161,6 +161,8 @@ pub enum Now {
     /// Its owner is told, once for each stage.
     Warn {
         stage: u64,
+        /// They were told of the same time before.
+        goes_on: bool,
     },
     Do,
 }
@@ -180,11 +182,13 @@ pub struct Decision {
     pub next: Option<(Act, u64)>,
     pub now: Now,
     pub held: Option<Held>,
+    /// Its owner was told of what comes next, of this time and not of another.
+    pub is_told: bool,
 }
 
 /// Decides over one box.
 pub fn decide(facts: Facts, terms: &Terms) -> Decision {
-    let nothing = Decision { next: None, now: Now::Nothing, held: None };
+    let nothing = Decision { next: None, now: Now::Nothing, held: None, is_told: false };
     let act = match facts.phase {
         Phase::Running | Phase::RunsOn => Act::Stop,
         Phase::Stopped => Act::Trash,
@@ -213,11 +217,11 @@ pub fn decide(facts: Facts, terms: &Terms) -> Decision {
     let due = warn.iter().rev().copied().find(|stage| left <= *stage);
     let stage = due.filter(|stage| warned.is_none_or(|w| w.stage > *stage));
     let now = match stage {
-        Some(stage) => Now::Warn { stage },
+        Some(stage) => Now::Warn { stage, goes_on: warned.is_some() },
         None if left == 0 && held.is_none() => Now::Do,
         None => Now::Nothing,
     };
-    Decision { next: Some((act, left)), now, held }
+    Decision { next: Some((act, left)), now, held, is_told: warned.is_some() }
 }
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ fn warned(facts: Facts, act: Act, stage: u64, since: u64) -> Facts {
     Facts { warned: Some(Warned { act, stage: stage * DAY, since: since * DAY }), ..facts }
 }
 
+fn first(stage: u64) -> Now {
+    Now::Warn { stage, goes_on: false }
+}
+
 #[test]
 fn a_box_that_nobody_uses() {
     let terms = terms("");
@@ -29,26 +33,26 @@ fn a_box_that_nobody_uses() {
     assert_eq!(of(facts(Phase::Running, 2)).now, Now::Nothing);
     assert_eq!(of(facts(Phase::Running, 2)).next, Some((Act::Stop, 5 * DAY)));
     let fourth = facts(Phase::Running, 4);
-    assert_eq!(of(fourth).now, Now::Warn { stage: 3 * DAY });
+    assert_eq!(of(fourth).now, first(3 * DAY));
     // Once each.
     assert_eq!(of(warned(fourth, Act::Stop, 3, 0)).now, Now::Nothing);
     let sixth = warned(facts(Phase::Running, 6), Act::Stop, 3, 2);
-    assert_eq!(of(sixth).now, Now::Warn { stage: DAY });
+    assert_eq!(of(sixth).now, Now::Warn { stage: DAY, goes_on: true });
     assert_eq!(of(warned(facts(Phase::Running, 7), Act::Stop, 1, 3)).now, Now::Do);
     // Due, and nobody was told: told now, and done a day later.
     let late = facts(Phase::Running, 90);
-    assert_eq!((of(late).now, of(late).next), (Now::Warn { stage: DAY }, Some((Act::Stop, DAY))));
+    assert_eq!((of(late).now, of(late).next), (first(DAY), Some((Act::Stop, DAY))));
     assert_eq!(of(warned(late, Act::Stop, 1, 0)).now, Now::Nothing);
     assert_eq!(of(warned(late, Act::Stop, 1, 1)).now, Now::Do);
     // A warning of the stop is none of the trash.
-    assert_eq!(of(warned(facts(Phase::Stopped, 20), Act::Stop, 1, 9)).now, Now::Warn { stage: DAY });
+    assert_eq!(of(warned(facts(Phase::Stopped, 20), Act::Stop, 1, 9)).now, first(DAY));
 }
 
 #[test]
 fn a_short_term_is_not_warned_of_at_once() {
     let terms = terms("[defaults]\nidle_stop_days = 2\n");
     let after = |hours: u64| decide(Facts { spent: Some(hours * 3600), ..facts(Phase::Running, 0) }, &terms).now;
-    assert_eq!((after(0), after(25)), (Now::Nothing, Now::Warn { stage: DAY }));
+    assert_eq!((after(0), after(25)), (Now::Nothing, first(DAY)));
     let terms = Terms { stop: Some(DAY), ..terms };
     assert_eq!(terms.stages(Act::Stop), [DAY / 2]);
     assert_eq!(decide(facts(Phase::Running, 0), &terms).now, Now::Nothing);
@@ -74,10 +78,7 @@ fn what_leaves_the_trash() {
     assert_eq!(decide(due, &reclaims).held, Some(Held::Work), "nobody looked");
     assert_eq!(decide(Facts { work: Work::Some, ..due }, &reclaims).now, Now::Nothing);
     assert_eq!(decide(Facts { work: Work::None, ..due }, &reclaims).now, Now::Do);
-    assert_eq!(
-        decide(Facts { work: Work::None, ..facts(Phase::Trashed, 30) }, &reclaims).now,
-        Now::Warn { stage: DAY }
-    );
+    assert_eq!(decide(Facts { work: Work::None, ..facts(Phase::Trashed, 30) }, &reclaims).now, first(DAY));
     let full = Facts { trash_full: true, ..warned(facts(Phase::Stopped, 14), Act::Trash, 1, 3) };
     assert_eq!((decide(full, &usual).now, decide(full, &usual).held), (Now::Nothing, Some(Held::TrashFull)));
 }
@@ -107,9 +108,9 @@ fn a_warning_of_another_time_is_none() {
     let told = |days: u64| warned(facts(Phase::Trashed, days), Act::Reclaim, 1, days - 27);
     assert_eq!(of(30, told(30)).now, Now::Do);
     assert_eq!(of(90, told(30)).now, Now::Nothing);
-    assert_eq!(of(90, told(87)).now, Now::Warn { stage: 3 * DAY });
+    assert_eq!(of(90, told(87)).now, first(3 * DAY));
     // For a while there was none, and now there is again.
-    assert_eq!((of(30, told(200)).now, of(30, told(200)).next), (Now::Warn { stage: DAY }, Some((Act::Reclaim, DAY))));
+    assert_eq!((of(30, told(200)).now, of(30, told(200)).next), (first(DAY), Some((Act::Reclaim, DAY))));
     // What is held up for long is not told of again each week.
     let held = Facts { work: Work::Some, ..told(200) };
     assert_eq!(decide(held, &terms("[defaults]\nreclaim_days = 30\n")).now, Now::Nothing);
@@ -130,9 +131,11 @@ fn a_record_counts_from_the_first_warning_of_a_time() {
         book.note(look.clone(), step, made);
     };
     pass(&mut book);
-    for (stage, expected) in [(3, 0), (1, 900), (1, 0), (3, 0)] {
+    for (stage, goes_on, expected) in [(3, false, 0), (1, true, 900), (1, false, 0), (3, false, 0)] {
         let record = book.record_mut(&name).unwrap();
-        record.warned(Act::Reclaim, stage * DAY);
+        record.warned(Act::Reclaim, stage * DAY, goes_on);
+        // And is shown at a login again, though it is of the same stage.
+        assert_eq!((record.show(), record.show()), (Some(Act::Reclaim), None));
         let facts = record.facts(Phase::Trashed, 0, false);
         assert_eq!(facts.warned.unwrap().since, expected, "{stage}");
         pass(&mut book);
@@ -291,8 +294,8 @@ impl Life {
         let Some((act, left)) = decision.next else { return };
         match decision.now {
             Now::Nothing => {}
-            Now::Warn { stage } => {
-                record.warned(act, stage);
+            Now::Warn { stage, goes_on } => {
+                record.warned(act, stage, goes_on);
                 self.told = self.told.or(Some(self.since));
                 self.say(&format!("warned: {act:?} in {} days", left.div_ceil(DAY)));
             }

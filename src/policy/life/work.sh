@@ -5,8 +5,7 @@ export HOME=/tmp LC_ALL=C
 command -v git >/dev/null || exit 1
 cd /home/dev || exit 1
 # Into .git too: what is left of a submodule that no branch has any more is below its modules/.
-list=$(mktemp) && find . -xdev -name objects -path '*/.git/*' ! -path '*/modules/objects' -prune \
-	-o -name .git -print0 -o -type f -name HEAD ! -path '*/.git/HEAD' -print0 >"$list" || exit 1
+list=$(mktemp) && find . -xdev -name .git -print0 -o -type f -name HEAD ! -path '*/.git/HEAD' -print0 >"$list" || exit 1
 quietly() { timeout 30 git "${at[@]}" "$@" 2>/dev/null; }
 look() {
 	: >/tmp/changed
@@ -37,7 +36,9 @@ while IFS= read -r -d '' found; do
 		path=${found%/HEAD}
 		[ -d "$path/objects" ] && [ -d "$path/refs" ] || continue
 		# One whose files are there is found by them.
-		tree=$(git config --file "$path/config" core.worktree) && [ -e "$path/$tree/.git" ] && continue
+		tree=$(timeout 30 git config --file "$path/config" core.worktree)
+		its=$(timeout 30 git -C "$path/${tree:-.}" rev-parse --absolute-git-dir 2>/dev/null)
+		[ -n "$tree" ] && [ "$its" = "$PWD/${path#./}" ] && [ -e "$path/$tree/.git" ] && continue
 		gone=1
 		;;
 	*/HEAD)

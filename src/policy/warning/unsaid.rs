@@ -117,7 +117,7 @@ mod tests {
         let look = Look { name: name.clone(), made, phase, key: "run".to_owned(), seen: None, busy: Some(false) };
         book.note(look, Step { counted: 300, elapsed: 300 }, made);
         if let Some(act) = warned {
-            book.record_mut(&name).unwrap().warned(act, 86_400);
+            book.record_mut(&name).unwrap().warned(act, 86_400, false);
         }
         book.record(&name).unwrap().clone()
     }
