@@ -8,7 +8,7 @@ use duct::cmd;
 use tracing::debug;
 
 use super::probe;
-use crate::host::{Account, Entry};
+use crate::host::{Account, HostError};
 use crate::spec::BoxName;
 
 /// One that takes longer says nothing.
@@ -23,14 +23,18 @@ pub(super) struct Busy {
 
 impl Busy {
     /// Slow: asked before anybody waits for the book.
-    pub(super) fn ask(account: &Account, entries: &[Entry]) -> Self {
+    pub(super) fn ask(
+        account: &Account,
+        names: impl FnOnce() -> Result<Vec<BoxName>, HostError>,
+    ) -> Result<Self, HostError> {
         let program = account.busy_command();
+        // Most owners have none: nothing is read for it.
         if !is_program(&program) {
-            return Self { is_asked: false, said: BTreeMap::new() };
+            return Ok(Self { is_asked: false, said: BTreeMap::new() });
         }
-        let running = entries.iter().filter(|entry| probe::runs(account.uid, &entry.name));
-        let said = running.map(|entry| (entry.name.clone(), run(&program, &entry.name).ok().flatten())).collect();
-        Self { is_asked: true, said }
+        let running = names()?.into_iter().filter(|name| probe::runs(account.uid, name));
+        let said = running.map(|name| (name.clone(), run(&program, &name).ok().flatten())).collect();
+        Ok(Self { is_asked: true, said })
     }
 
     /// Whether a box is at work; none of one that it was not asked of.

@@ -104,7 +104,7 @@ impl Open {
 
 /// Looks at every box and notes what is seen. The book is held from before that: what is noted after it is newer.
 pub fn look_at_all(account: &Account) -> Result<Open, HostError> {
-    let busy = Busy::ask(account, &all(account)?);
+    let busy = Busy::ask(account, || names_of_all(account))?;
     let mut open = Open::wait(account)?;
     note_all(account, &busy, &mut open.book)?;
     Ok(open)
@@ -112,7 +112,7 @@ pub fn look_at_all(account: &Account) -> Result<Open, HostError> {
 
 /// The same with one.
 pub fn look_at(account: &Account, entry: &Entry) -> Result<Open, HostError> {
-    let busy = Busy::ask(account, std::slice::from_ref(entry));
+    let busy = Busy::ask(account, || Ok(vec![entry.name.clone()]))?;
     let mut open = Open::wait(account)?;
     note(account, &[entry], &busy, &mut open.book);
     Ok(open)
@@ -120,7 +120,7 @@ pub fn look_at(account: &Account, entry: &Entry) -> Result<Open, HostError> {
 
 /// As it is at this moment, noted nowhere.
 pub fn at_this_moment(account: &Account) -> Result<Book, HostError> {
-    let busy = Busy::ask(account, &all(account)?);
+    let busy = Busy::ask(account, || names_of_all(account))?;
     let mut book = read(account);
     note_all(account, &busy, &mut book)?;
     Ok(book)
@@ -156,6 +156,10 @@ pub fn all(account: &Account) -> Result<Vec<Entry>, HostError> {
     let trashed = registry::trashed_entries(account)?;
     entries.extend(trashed.into_iter().filter(|t| registry::entry(account, &t.name).is_none()));
     Ok(entries)
+}
+
+fn names_of_all(account: &Account) -> Result<Vec<BoxName>, HostError> {
+    Ok(all(account)?.into_iter().map(|entry| entry.name).collect())
 }
 
 /// In the trash by whose word; none of one that is a box.
