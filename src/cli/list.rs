@@ -50,10 +50,15 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         return all(args.state, out);
     }
     let account = Account::current()?;
-    let entries = entries(&account)?;
+    let mut entries = entries(&account)?;
+    let boxes = entries.len();
+    // What is in the trash is not listed, but people are warned of it.
+    if !out.json {
+        entries.extend(trashed_entries(&account)?);
+    }
     // Settings that cannot be read are told by what changes something.
     let outlooks = life::known(&account, &entries).unwrap_or_default();
-    let views = views(&account, &entries, &outlooks, args.state, out.json)?;
+    let views = views(&account, &entries[..boxes], &outlooks, args.state, out.json)?;
     if out.json {
         output::json(&views);
         return Ok(());
@@ -63,8 +68,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     } else {
         output::raw(&text(&views, Timestamp::now()));
     }
-    let in_trash = life::known(&account, &trashed_entries(&account)?).unwrap_or_default();
-    for notice in outlooks.iter().chain(&in_trash).filter_map(notice) {
+    for notice in outlooks.iter().filter_map(notice) {
         out.warning(&notice);
     }
     for view in &views {
@@ -120,9 +124,7 @@ fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
 /// A warning that still holds.
 fn notice(outlook: &Outlook) -> Option<String> {
     let (act, left) = outlook.decision.next?;
-    // What is held up is not near, whatever its owner was told.
-    let is_held = outlook.decision.held.is_some() && left == 0;
-    (outlook.decision.is_told && !is_held).then(|| why::notice(&outlook.name, act, left))
+    (outlook.decision.is_told && !outlook.decision.is_held_up()).then(|| why::notice(&outlook.name, act, left))
 }
 
 fn views(

@@ -95,8 +95,7 @@ fn reclaimed_at(account: &Account, entry: &Entry, owner: &OwnerSettings) -> Opti
     let outlook = life::outlook(&life::read(account), entry, owner, false);
     let (_, left) = outlook.decision.next.filter(|(act, _)| *act == Act::Reclaim)?;
     let has_work = outlook.record.is_some_and(|record| record.found.work == Work::Some);
-    let is_held = outlook.decision.held.is_some() && left == 0;
-    if has_work || is_held { None } else { life::in_seconds(left) }
+    if has_work || outlook.decision.is_held_up() { None } else { life::in_seconds(left) }
 }
 
 pub(super) fn by(who: Option<TrashedBy>) -> &'static str {

@@ -186,6 +186,13 @@ pub struct Decision {
     pub is_told: bool,
 }
 
+impl Decision {
+    /// It is due, and not done: however near it is, nobody knows when it comes.
+    pub fn is_held_up(&self) -> bool {
+        self.held.is_some() && self.next.is_some_and(|(_, left)| left == 0)
+    }
+}
+
 /// Decides over one box.
 pub fn decide(facts: Facts, terms: &Terms) -> Decision {
     let nothing = Decision { next: None, now: Now::Nothing, held: None, is_told: false };
