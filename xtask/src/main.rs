@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::interrupt::Interrupted;
+use testbed::interrupt::Interrupted;
 
 mod cmd;
 
@@ -19,7 +19,7 @@ enum Verb {
     /// Lab hosts: real Debian systems with systemd and podman, booted in about two seconds
     #[command(subcommand)]
     Lab(cmd::lab::Lab),
-    /// Machines in QEMU, for what a lab host cannot enforce: cpu, memory and task limits; half a minute to boot
+    /// Machines in QEMU, for what a lab host cannot enforce: cpu, memory and task limits
     #[command(subcommand)]
     Vm(cmd::vm::Vm),
     /// Build the box image into target/devbox-image.oci.tar
@@ -28,8 +28,10 @@ enum Verb {
     Try(cmd::trial::Try),
     /// Install devbox-ctl and devboxd on this host, or under a root for a package
     Install(cmd::install::Install),
-    /// Run every test, those on a real host included
+    /// Run the tests, those on real hosts included
     Test(cmd::test::Test),
+    /// Build and cache what the tests need: Debian roots, the box image, headscale. `test` does this too where it has to
+    Prepare(cmd::prepare::Prepare),
     /// Measure devbox-ctl beside what a person would do by hand, on a lab host
     Bench(cmd::bench::Bench),
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Try(args) => cmd::trial::run(&args),
         Verb::Install(args) => cmd::install::run(&args),
         Verb::Test(args) => cmd::test::run(&args),
+        Verb::Prepare(args) => cmd::prepare::run(&args),
         Verb::Bench(args) => cmd::bench::run(&args),
     };
     match done {

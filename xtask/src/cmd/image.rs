@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use xtask::image::{self, Kind};
+use testbed::artifacts::image::{self, Kind};
 
 #[derive(Debug, Args)]
 pub(crate) struct Image {
@@ -15,7 +15,7 @@ pub(crate) struct Image {
 }
 
 pub(crate) fn run(args: &Image) -> Result<()> {
-    image::prepare(args.base.as_deref())?;
+    image::become_builder(args.base.as_deref())?;
     let kind = if args.small { Kind::Small } else { Kind::Full };
     image::build(args.base.as_deref(), kind).map(drop)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use xtask::{install, tools};
+use testbed::{install, tools};
 
 use super::build;
 

@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use xtask::lab::{self, Host};
-use xtask::{tailnet, tools};
+use testbed::artifacts::Debian;
+use testbed::lab::{self, Host};
+use testbed::{tailnet, tools};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Lab {
@@ -17,6 +18,9 @@ pub(crate) enum Lab {
         /// With the box image loaded for alice, bob and carol
         #[arg(long)]
         image: bool,
+        /// The Debian release that it is made of: trixie or forky
+        #[arg(long, default_value_t = Debian::Trixie)]
+        debian: Debian,
     },
     /// Run a command in a host: `lab in alice podman info`, `lab in alice bash`
     In {
@@ -51,8 +55,8 @@ pub(crate) enum Lab {
 pub(crate) fn run(verb: Lab) -> Result<()> {
     tools::become_root()?;
     match verb {
-        Lab::Up { name, image: false } => Host::up(&name).map(drop),
-        Lab::Up { name, image: true } => Host::up_with_image(&name).map(drop),
+        Lab::Up { name, image: false, debian } => testbed::up(&name, debian).map(drop),
+        Lab::Up { name, image: true, debian } => testbed::up_with_image(&name, debian).map(drop),
         Lab::In { name, user, command } => {
             let mut enter = Host::attach(&name)?.command(&user);
             // In our place: terminal, signals and exit status are the command's.

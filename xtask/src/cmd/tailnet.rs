@@ -5,9 +5,9 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use xtask::daemon::Life;
-use xtask::lab::Host;
-use xtask::tailnet;
+use testbed::daemon::Life;
+use testbed::lab::Host;
+use testbed::tailnet;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tailnet {

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use xtask::lab::Host;
-use xtask::{image, progress, tools};
+use testbed::artifacts::{Debian, image};
+use testbed::{progress, tools};
 
 use super::build;
 
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Try) -> Result<()> {
 
 fn in_the_lab(binary: &Path) -> Result<()> {
     tools::become_root()?;
-    let host = Host::up_with_some_image("try")?;
+    let host = testbed::up_with_some_image("try", Debian::Trixie)?;
     host.install(binary)?;
     progress::step(&format!("alice runs devbox-ctl create {NAME}"));
     first_or_again(|verb| {
@@ -54,7 +54,7 @@ fn here(binary: &Path, base: &str) -> Result<()> {
     };
     if !quiet(Command::new("podman").args(["image", "exists", image::TAG]))? {
         let built = image::build(Some(base), image::Kind::Small)?;
-        if !quiet(Command::new("podman").args(["load", "--input"]).arg(built.archive))? {
+        if !quiet(Command::new("podman").args(["load", "--input"]).arg(built))? {
             bail!("podman cannot load the image");
         }
     }

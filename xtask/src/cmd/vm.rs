@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use xtask::{tools, vm};
+use testbed::{tools, vm};
 
 use super::build;
 
@@ -43,7 +43,7 @@ pub(crate) fn run(verb: Vm) -> Result<()> {
         Vm::Up { name } => {
             let binary = build::release()?;
             tools::become_root()?;
-            let vm = vm::Vm::boot(&name)?;
+            let vm = vm::Vm::up(&name)?;
             vm.install(&binary)?;
             vm.keep();
             Ok(())

@@ -1,8 +1,8 @@
 //! A backup beside `podman volume export | zstd` of the same volume, and what it takes of memory.
 
 use anyhow::Result;
-use xtask::lab::Host;
-use xtask::progress;
+use testbed::lab::Host;
+use testbed::progress;
 
 use super::{Case, Pair, compare, limit, peak_memory, shell};
 

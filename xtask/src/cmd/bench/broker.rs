@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use rusqlite::{Connection, TransactionBehavior, params};
-use xtask::lab::Host;
-use xtask::{install, progress};
+use testbed::lab::Host;
+use testbed::{install, progress};
 
 use super::{Case, limit, peak_of, time_as};
 

@@ -1,8 +1,8 @@
 //! What a look at a hundred running boxes costs, beside the look that podman has.
 
 use anyhow::{Context, Result};
-use xtask::lab::Host;
-use xtask::progress;
+use testbed::lab::Host;
+use testbed::progress;
 
 use super::{Case, limit, shell, time, word};
 

@@ -8,8 +8,9 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use xtask::lab::Host;
-use xtask::{progress, tools};
+use testbed::artifacts::Debian;
+use testbed::lab::Host;
+use testbed::{progress, tools};
 
 use super::build;
 
@@ -117,8 +118,8 @@ const LIST_OF_TEN: &[Pair] = &[
 pub(crate) fn run(args: &Bench) -> Result<()> {
     let binary = build::release()?;
     tools::become_root()?;
-    xtask::lab::down("bench", true)?;
-    let host = Host::up_with_image("bench")?;
+    testbed::lab::down("bench", true)?;
+    let host = testbed::up_with_image("bench", Debian::Trixie)?;
     host.install(&binary)?;
     let done = measure(&host, &binary, args);
     host.purge()?;

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use xtask::daemon::Life;
-use xtask::image::TAG;
-use xtask::lab::Host;
-use xtask::tailnet::{Device, KeyRequest, Tailnet, own_boxes, tag_of};
-use xtask::{install, progress};
+use testbed::artifacts::image::TAG;
+use testbed::daemon::Life;
+use testbed::lab::Host;
+use testbed::tailnet::{Device, KeyRequest, Tailnet, own_boxes, tag_of};
+use testbed::{install, progress};
 
 use super::{limit, word};
 
