@@ -6,19 +6,19 @@ use libtest_mimic::Failed;
 
 use super::backup::{FILE, backed_up, has_it};
 use super::kill::walk;
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("backup_faults::damaged_archives_change_nothing", damaged),
-    ("backup_faults::another_file_between_the_readings", swapped),
-    ("backup_faults::the_disk_is_full", full_disk),
-    ("backup_faults::no_room_for_the_volume", full_store),
-    ("backup_faults::ctrl_c", ctrl_c),
-    ("backup_faults::backup_killed_at_every_step", backup_killed),
-    ("backup_faults::create_killed_at_every_step", create_killed),
-    ("backup_faults::create_interrupted_at_every_step", create_interrupted),
-    ("backup_faults::what_the_killed_left_running", orphans),
-];
+tests! { Host:
+    damaged_archives_change_nothing,
+    another_file_between_the_readings,
+    the_disk_is_full,
+    no_room_for_the_volume,
+    ctrl_c,
+    #[slow] backup_killed_at_every_step,
+    #[slow] create_killed_at_every_step,
+    #[slow] create_interrupted_at_every_step,
+    what_the_killed_left_running,
+}
 
 const CREATE: &[&str] = &["create", "abc", "--from-backup", FILE];
 
@@ -29,31 +29,76 @@ fn only_the_file(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn damaged(world: &World) -> Outcome {
+fn damaged_archives_change_nothing(world: &World) -> Outcome {
     only_the_file(world)?;
     let good = fs::read(world.path(FILE))?;
-    let try_it = |bytes: &[u8], arguments: &[&str], code: i32, says: &str| -> Outcome {
+    let try_it = |bytes: &[u8], arguments: &[&str]| -> Result<Ran, Failed> {
         fs::write(world.path(FILE), bytes)?;
-        world.ctl(&[CREATE, arguments].concat()).expect(code)?.says(says)?;
-        world.expect_clean()
+        let refused = world.ctl(&[CREATE, arguments].concat()).expect(1)?;
+        world.expect_clean()?;
+        Ok(refused)
     };
     let half = good.len() / 2;
     let mut flipped = good.clone();
     flipped[half] ^= 0xff;
-    try_it(&flipped, &[], 1, "it is damaged")?;
-    try_it(&good[..half], &[], 1, "it is damaged: it ends too early")?;
-    try_it(&good[..good.len() - 1], &[], 1, "it is damaged")?;
-    try_it(&[&good[..], b"x"].concat(), &[], 1, "there is more after its end")?;
-    try_it(b"hello", &[], 1, "it is no backup of devbox-ctl")?;
-    try_it(b"", &[], 1, "it is damaged: it ends too early")?;
-    try_it(&good, &["--max-size", "x"], 1, "--max-size 20G")?;
-    world.ctl(&["create", "abc", "--from-backup", "/home/alice"]).expect(1)?.says("not a regular file")?;
-    world.ctl(&["create", "abc", "--from-backup", "nothing"]).expect(1)?.says("No such file")?;
+    try_it(&flipped, &[])?.says("it is damaged")?;
+    try_it(&good[..half], &[])?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst: it is damaged: it ends too early
+          hint: nothing was changed; copy it again, or make another
+    "#]])?;
+    try_it(&good[..good.len() - 1], &[])?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst: it is damaged: it ends too early
+          hint: nothing was changed; copy it again, or make another
+    "#]])?;
+    try_it(&[&good[..], b"x"].concat(), &[])?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst: it is damaged: there is more after its end
+          hint: nothing was changed; copy it again, or make another
+    "#]])?;
+    try_it(b"hello", &[])?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst: it is no backup of devbox-ctl
+          hint: nothing was changed; `devbox-ctl backup NAME` writes such a file
+    "#]])?;
+    try_it(b"", &[])?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst: it is damaged: it ends too early
+          hint: nothing was changed; copy it again, or make another
+    "#]])?;
+    try_it(&good, &["--max-size", "x"])?.shows(&expect![[r#"
+        --- standard error
+        error: "x" is not a memory size: write 512M or 4G
+          hint: for example `--max-size 20G`
+    "#]])?;
+    world.ctl(&["create", "abc", "--from-backup", "/home/alice"]).expect(1)?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice: it cannot be read: it is not a regular file
+          hint: nothing was changed; `devbox-ctl backup NAME` writes such a file
+    "#]])?;
+    world.ctl(&["create", "abc", "--from-backup", "nothing"]).expect(1)?.shows(&expect![[r#"
+        --- standard error
+        error: nothing: it cannot be read: No such file or directory (os error 2)
+          hint: nothing was changed; `devbox-ctl backup NAME` writes such a file
+    "#]])?;
     world.ok("alice", &["mkfifo", "fifo"])?;
-    world.ctl(&["create", "abc", "--from-backup", "fifo"]).expect(1)?.says("not a regular file")?;
-    try_it(&with_a_way_out(&good)?, &[], 1, "not safe to unpack: a name that is not one of the volume's: ../ept")?;
+    world.ctl(&["create", "abc", "--from-backup", "fifo"]).expect(1)?.shows(&expect![[r#"
+        --- standard error
+        error: fifo: it cannot be read: it is not a regular file
+          hint: nothing was changed; `devbox-ctl backup NAME` writes such a file
+    "#]])?;
+    try_it(&with_a_way_out(&good)?, &[])?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst: it is not safe to unpack: a name that is not one of the volume's: ../ept
+          hint: nothing was changed; devbox-ctl writes no such file: ask who gave it to you, and do not unpack it
+    "#]])?;
     // What cannot be is told before all of it is read: neither a name nor a limit needs that.
-    try_it(&flipped, &["--cpu", "60"], 1, "60 processors")?;
+    try_it(&flipped, &["--cpu", "60"])?.shows(&expect![[r#"
+        --- standard error
+        error: 60 processors for one box is more than the 8 allowed
+          hint: ask for `--cpu 8` or less
+    "#]])?;
     // More than it may be, whatever the file's own size.
     fs::write(world.path(FILE), &good)?;
     world.ctl(CREATE).expect(0)?;
@@ -63,7 +108,12 @@ fn damaged(world: &World) -> Outcome {
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     let bomb = fs::read(world.path(FILE))?;
     ensure(bomb.len() < 1_000_000, "it is small")?;
-    try_it(&bomb, &["--max-size", "64M"], 1, "unpacks to more than 64M")?;
+    try_it(&bomb, &["--max-size", "64M"])?.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst unpacks to more than 64M
+          `--max-size` says no more
+          hint: nothing was changed; `--max-size` allows another size
+    "#]])?;
     world.ctl(&[CREATE, &["--max-size", "128M"]].concat()).expect(0)?;
     world.ok("alice", &["rm", "fifo"])?;
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0).map(drop)
@@ -71,7 +121,7 @@ fn damaged(world: &World) -> Outcome {
 
 /// What is unpacked is what was checked, or nothing: another file under the name changes nothing, and another text in the
 /// same file is noticed.
-fn swapped(world: &World) -> Outcome {
+fn another_file_between_the_readings(world: &World) -> Outcome {
     backed_up(world)?;
     world.ctl(&["start", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "echo another > kept"]).expect(0)?;
@@ -91,7 +141,12 @@ fn swapped(world: &World) -> Outcome {
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.ok("alice", &["cp", "good", FILE])?;
     let ran = with(&format!("cat other > {FILE}"))?.expect(1)?;
-    ran.says("what had been done was taken back")?;
+    ran.shows(&expect![[r#"
+        --- standard error
+        error: /home/alice/abc.devbox.tar.zst: it is damaged: it was changed while it was read
+          what had been done was taken back
+          hint: nothing was changed; copy it again, or make another
+    "#]])?;
     world.expect_clean()?;
     world.ok("alice", &["rm", "good", "other"]).map(drop)
 }
@@ -123,7 +178,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn full_disk(world: &World) -> Outcome {
+fn the_disk_is_full(world: &World) -> Outcome {
     backed_up(world)?;
     world.ctl(&["start", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 20000000 /dev/urandom > big"]).expect(0)?;
@@ -133,9 +188,11 @@ fn full_disk(world: &World) -> Outcome {
     let ran = world.ctl(&["backup", "abc", "-o", "small/x"]);
     let left = world.ok("alice", &["ls", "-A", "small"]);
     world.ok("root", &["umount", "/home/alice/small"])?;
-    let ran = ran.expect(7)?;
-    ran.says("No space left on device")?;
-    ran.says("hint: make room there")?;
+    ran.expect(7)?.shows(&expect![[r#"
+        --- standard error
+        error: writing the backup failed: No space left on device (os error 28) at path "/home/alice/small/.devbox-backup-RANDOM.partial"
+          hint: make room there; nothing was left of it
+    "#]])?;
     ensure(left?.is_empty(), "something was left")?;
     ensure(copiers(world)?.is_empty(), "a container was left")?;
     world.ctl(&["status", "abc"]).expect(0)?.says("running")
@@ -146,7 +203,7 @@ fn copiers(world: &World) -> Result<String, Failed> {
     world.ok("alice", &["podman", "ps", "--all", "--filter=name=--copy", "--format={{.Names}} {{.Status}}"])
 }
 
-fn full_store(world: &World) -> Outcome {
+fn no_room_for_the_volume(world: &World) -> Outcome {
     backed_up(world)?;
     world.ctl(&["start", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 20000000 /dev/urandom > big"]).expect(0)?;
@@ -183,12 +240,17 @@ fn ctrl_c(world: &World) -> Outcome {
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     let create = world.spawn("alice", &["devbox-ctl", "create", "abc", "--from-backup", "there/x"]);
     world.ok("alice", &["sh", "-c", copying])?;
-    create.finish().expect(130)?.says("what had been done was taken back")?;
+    create.finish().expect(130)?.shows(&expect![[r#"
+        --- standard error
+        warning: the backup is crash-consistent: abc ran while it was made, and its files are as after a power cut
+        error: interrupted
+          what had been done was taken back
+    "#]])?;
     world.expect_clean()?;
     world.ok("alice", &["rm", "-r", "there"]).map(drop)
 }
 
-fn backup_killed(world: &World) -> Outcome {
+fn backup_killed_at_every_step(world: &World) -> Outcome {
     backed_up(world)?;
     world.ok("alice", &["sh", "-c", "mkdir -p there; rm -f there/*"])?;
     walk(world, "KILL", &["backup", "abc", "-o", "there/x"], 20, |met, ran| {
@@ -216,7 +278,7 @@ fn backup_killed(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn create_killed(world: &World) -> Outcome {
+fn create_killed_at_every_step(world: &World) -> Outcome {
     only_the_file(world)?;
     walk(world, "KILL", CREATE, 30, |met, ran| {
         if !met {
@@ -237,7 +299,7 @@ fn create_killed(world: &World) -> Outcome {
     })
 }
 
-fn create_interrupted(world: &World) -> Outcome {
+fn create_interrupted_at_every_step(world: &World) -> Outcome {
     only_the_file(world)?;
     walk(world, "INT", CREATE, 30, |_, ran| match ran.code {
         130 | -1 => world.expect_clean(),
@@ -250,7 +312,7 @@ fn create_interrupted(world: &World) -> Outcome {
 }
 
 /// Killed in the middle of the data: what copies ends by itself, and nothing is done to its volume before.
-fn orphans(world: &World) -> Outcome {
+fn what_the_killed_left_running(world: &World) -> Outcome {
     backed_up(world)?;
     world.ctl(&["start", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "head -c 200000000 /dev/urandom > big"]).expect(0)?;
@@ -267,11 +329,18 @@ fn orphans(world: &World) -> Outcome {
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     world.expect_clean()?;
     killed(CREATE)?;
-    world.ctl(&["list"]).expect(0)?.says("its creation from a backup was cut short")?;
-    world
-        .ctl(&["stop", "other"])
-        .expect(10)?
-        .says("creating abc from a backup had been cut short; what had been done is taken back")?;
+    world.ctl(&["list"]).expect(0)?.shows(&expect![[r#"
+        NAME  STATE  CPU  MEMORY  CREATED  IMAGE
+        abc  broken  2  4G  SECONDS ago  localhost/devbox:latest
+        --- standard error
+        warning: abc: its creation from a backup was cut short; the next command takes it back
+    "#]])?;
+    world.ctl(&["stop", "other"]).expect(10)?.shows(&expect![[r#"
+        --- standard error
+        warning: creating abc from a backup had been cut short; what had been done is taken back
+        error: you have no box called other
+          hint: `devbox-ctl list` shows yours
+    "#]])?;
     world.expect_clean()?;
     // A reboot in the middle must not start what is not whole; and to destroy it is to destroy it.
     killed(CREATE)?;

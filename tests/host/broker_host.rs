@@ -1,18 +1,18 @@
 //! devboxd as a service of its host: what it starts and ends by, and the limits of slices beside it.
 
 use super::broker::{call, held};
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("broker::slices_get_what_users_toml_says", slices),
-    ("broker::limits_of_slices_stay_and_follow", live),
-    ("broker::idle_and_gone_without_dropping_a_call", idle),
-    ("broker::killed_at_every_step", killed),
-    ("broker::a_reboot_loses_nothing", reboot),
-    ("broker::its_sandbox", sandbox),
-];
+tests! { Host:
+    slices_get_what_users_toml_says,
+    limits_of_slices_stay_and_follow,
+    idle_and_gone_without_dropping_a_call,
+    #[slow] killed_at_every_step,
+    a_reboot_loses_nothing,
+    its_sandbox,
+}
 
-fn slices(world: &World) -> Outcome {
+fn slices_get_what_users_toml_says(world: &World) -> Outcome {
     world.install_broker("[defaults]\nowner_memory = \"3G\"\n[users.alice]\nowner_tasks = 500\nowner_cpu = 1.5\n")?;
     let shown = |uid: u32| {
         let unit = format!("user-{uid}.slice");
@@ -52,10 +52,10 @@ fn slices(world: &World) -> Outcome {
 }
 
 /// Whatever is edited how fast, and whoever comes later; and what was good last holds over a reboot with broken settings.
-fn live(world: &World) -> Outcome {
+fn limits_of_slices_stay_and_follow(world: &World) -> Outcome {
     world.install_broker("[users.alice]\nowner_tasks = 500\n[users.newbie]\nowner_tasks = 400\n")?;
     let until = |condition: &str| {
-        world.ok("root", &["timeout", "120", "sh", "-c", &format!("until {condition}; do :; done")]).map(drop)
+        world.ok("root", &["timeout", "120", "sh", "-c", &format!("until {condition}; do sleep 0.01; done")]).map(drop)
     };
     let tasks = |n: u32| format!("test $(systemctl show -P TasksMax user-1000.slice) = {n}");
     until(&tasks(500))?;
@@ -67,8 +67,16 @@ fn live(world: &World) -> Outcome {
         world.ok("root", &["systemctl", "start", "devbox-limits"])?;
     }
     until(&tasks(509))?;
-    ensure(world.run("root", &["systemctl", "is-active", "devbox-limits.path"]).code == 0, "it goes on looking")?;
-    world.run("root", &["devbox-ctl", "admin", "check"]).expect(0)?.says("there is no user newbie")?;
+    same(&world.run("root", &["systemctl", "is-active", "devbox-limits.path"]).code, &0, "it goes on looking")?;
+    world.run("root", &["devbox-ctl", "admin", "check"]).expect(0)?.shows(&expect![[r#"
+        the settings are good
+          host  7 boxes at most
+          default  5 boxes at most, of 2 cpu and 4G
+          named  alice, newbie
+        devboxd: settings good, 0 boxes in the ledger
+        --- standard error
+        warning: there is no user newbie; the section holds from when there is one
+    "#]])?;
     world.ok("root", &["useradd", "--uid", "1060", "newbie"])?;
     let found = until("test -e /run/systemd/system/user-1060.slice.d/50-devbox.conf");
     world.ok("root", &["userdel", "newbie"])?;
@@ -77,11 +85,11 @@ fn live(world: &World) -> Outcome {
     world.reboot()?;
     until(&tasks(509))?;
     let failed = world.run("root", &["systemctl", "is-failed", "devbox-limits.service"]);
-    ensure(failed.code == 0, "and it is said that they are broken")
+    same(&failed.code, &0, "and it is said that they are broken")
 }
 
 /// One that ends as soon as nobody calls, called all the time.
-fn idle(world: &World) -> Outcome {
+fn idle_and_gone_without_dropping_a_call(world: &World) -> Outcome {
     world.install_broker("")?;
     let conf = "[Service]\nExecStart=\nExecStart=/usr/libexec/devbox/devboxd --idle 0.01\n";
     world.override_devboxd(conf)?;
@@ -97,7 +105,7 @@ fn idle(world: &World) -> Outcome {
 }
 
 /// kill -9 before each system call with which it changes something, under a reserve, a commit and a release.
-fn killed(world: &World) -> Outcome {
+fn killed_at_every_step(world: &World) -> Outcome {
     const CALLS: &str = "pwrite64,fdatasync,fsync,ftruncate,sendmsg,unlink";
     world.install_broker("")?;
     world.write(
@@ -153,7 +161,7 @@ fn killed(world: &World) -> Outcome {
             )?;
             // Said again, it is so.
             world.ok("alice", &call(method, arguments))?;
-            ensure(held(world, "alice")? == after, &format!("{method}, step {n}"))?;
+            same(&held(world, "alice")?, &after, &format!("{method}, step {n}"))?;
             if !met {
                 break;
             }
@@ -172,19 +180,19 @@ fn killed(world: &World) -> Outcome {
     Ok(())
 }
 
-fn reboot(world: &World) -> Outcome {
+fn a_reboot_loses_nothing(world: &World) -> Outcome {
     world.install_broker("[users.alice]\nowner_tasks = 700\n")?;
     world.ctl(&["create", "kept", "--no-start"]).expect(0)?;
     world.ok("bob", &call("Reserve", &["sutb", "half", "1000", "1073741824", "false"]))?;
     world.reboot()?;
     ensure(held(world, "alice")? == 1 && held(world, "bob")? == 1, "both are held")?;
     let shown = world.ok("root", &["systemctl", "show", "-p", "TasksMax", "user-1000.slice"])?;
-    ensure(shown == "TasksMax=700\n", &shown)?;
+    same(&shown, &"TasksMax=700\n", &shown)?;
     let trail = world.run("root", &["devbox-ctl", "admin", "audit"]).expect(0)?;
     trail.says("alice/kept")
 }
 
-fn sandbox(world: &World) -> Outcome {
+fn its_sandbox(world: &World) -> Outcome {
     world.install_broker("")?;
     let shown =
         world.ok("root", &["systemd-analyze", "security", "--no-pager", "--threshold=20", "devboxd.service"])?;
@@ -194,5 +202,5 @@ fn sandbox(world: &World) -> Outcome {
         "root",
         &["sh", "-c", "stat -c '%U %a' /var/lib/devboxd /var/lib/devboxd/ledger.sqlite; ps -o user= -C devboxd"],
     )?;
-    ensure(own == "devboxd 700\ndevboxd 600\ndevboxd\n", &own)
+    same(&own, &"devboxd 700\ndevboxd 600\ndevboxd\n", &own)
 }

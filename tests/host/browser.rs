@@ -1,13 +1,14 @@
 //! A browser without a screen, driven by the Chrome DevTools protocol over a pipe.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testbed::tailnet::Device;
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,16 +24,16 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// One that finds all it asks for through that SOCKS5 proxy.
-    pub(super) fn through(proxy: &str) -> Result<Self, Failed> {
+    /// One on that device: in its network namespace, and with its SOCKS5 proxy for all that it asks for.
+    pub(super) fn on(device: &Device) -> Result<Self, Failed> {
         let profile = tempfile::tempdir()?;
         // It reads requests from file descriptor 3 and writes to 4. The tests are root, for whom it has no sandbox.
-        let mut command = Command::new("sh");
+        let mut command = device.netns().command("sh");
         command.args(["-c", "exec chromium-headless-shell \"$@\" 3<&0 4>&1 0</dev/null 1>&2", "sh"]);
         command.args(["--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
         command.args(["--disable-background-networking", "--window-size=1200,800"]);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
-        command.arg(format!("--proxy-server=socks5://{proxy}"));
+        command.arg(format!("--proxy-server=socks5://{}", device.proxy()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let requests = child.stdin.take().ok_or("no pipe")?;
         let mut answers = BufReader::new(child.stdout.take().ok_or("no pipe")?);

@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use serde_json::json;
-use xtask::tailnet::{Device, Tailnet, own_boxes, tag_of};
-use xtask::tools;
+use testbed::tailnet::{Device, Tailnet, own_boxes, tag_of};
+use testbed::tools;
 
 use super::browser::Browser;
 use super::login::{install, text};
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("editor::code_server_is_its_owners_alone", owners_alone),
-    ("editor::a_browser_edits_a_file", browser),
-    ("editor::ends_when_nobody_is_there", ends),
-    ("editor::little_at_rest", at_rest),
-    ("editor::ssh_as_zed_does", zed),
-    ("editor::out_to_other_devices", out),
-];
+tests! { Host:
+    code_server_is_its_owners_alone,
+    a_browser_edits_a_file,
+    ends_when_nobody_is_there,
+    #[slow] little_at_rest,
+    ssh_as_zed_does,
+    out_to_other_devices,
+}
 
 /// Long enough for a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
@@ -40,10 +40,19 @@ pub(super) fn reachable(world: &World, options: &[&str]) -> Result<(Tailnet, Dev
 }
 
 /// The status and the text of a page.
+///
+/// Asks again where the device's proxy could not connect (curl 97). A port of the device that was used for a connection
+/// which the box closed is refused by the box's tailscaled for the next minute, and the device picks its ports at random:
+/// of 1200 requests in half a minute 5 to 20 failed so, and none where the device closed its connections first.
 pub(super) fn page(device: &Device, options: &[&str]) -> Result<(i32, String), Failed> {
-    let output = device.curl().args(["--location", "--write-out", "\n%{http_code}"]).args(options).output()?;
-    let said = [output.stderr, output.stdout].concat();
-    Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned()))
+    const NOT_CONNECTED: i32 = 97;
+    let ask = || -> Result<(i32, String), Failed> {
+        let output = device.curl().args(["--location", "--write-out", "\n%{http_code}"]).args(options).output()?;
+        let said = [output.stderr, output.stdout].concat();
+        Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned()))
+    };
+    let first = ask()?;
+    if first.0 == NOT_CONNECTED { ask() } else { Ok(first) }
 }
 
 fn expect_page(device: &Device) -> Outcome {
@@ -60,7 +69,7 @@ pub(super) fn let_to_ssh(tailnet: &Tailnet, bob: &Device) -> Outcome {
     Ok(bob.await_peer("abc", PATIENCE).map_err(text)?)
 }
 
-fn owners_alone(world: &World) -> Outcome {
+fn code_server_is_its_owners_alone(world: &World) -> Outcome {
     let (tailnet, alice) = reachable(world, &[])?;
     let begun = Instant::now();
     expect_page(&alice)?;
@@ -90,7 +99,7 @@ fn owners_alone(world: &World) -> Outcome {
     // It is listened for on the box's own loopback and nowhere else, and the host's is another.
     let listening = "awk '$4 == \"0A\" && $2 ~ /:1F90$/ { print $2 }' /proc/net/tcp /proc/net/tcp6";
     let listening = world.ctl(&["exec", "abc", "--", "sh", "-c", listening]).expect(0)?.out;
-    ensure(listening == "0100007F:1F90\n", &format!("listens on {listening}"))?;
+    same(&listening, &"0100007F:1F90\n", &format!("listens on {listening}"))?;
     let addresses = world.ok("bob", &["hostname", "-I"])?;
     for address in addresses.split_whitespace().chain(["127.0.0.1", "[::1]"]) {
         world.run("bob", &["curl", "--silent", "--max-time", "5", &format!("http://{address}:8080/")]).expect(7)?;
@@ -108,7 +117,7 @@ fn owners_alone(world: &World) -> Outcome {
     ensure(seen.contains("HOME=/home/dev\n"), &seen)?;
     ensure(!["NOTIFY_SOCKET", "CREDENTIALS"].iter().any(|name| seen.contains(name)), &seen)?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
-    ensure(status["restarts"] == 0, "the box itself was not restarted")
+    same(&status["restarts"], &0, "the box itself was not restarted")
 }
 
 /// A file that is opened, read, changed and saved in alice's browser.
@@ -117,7 +126,7 @@ pub(super) fn edits(world: &World, alice: &Device) -> Result<Browser, Failed> {
     let settings = "mkdir -p .local/share/code-server/User && echo '{\"files.autoSave\": \"off\"}' >.local/share/code-server/User/settings.json";
     let prepare = format!("{settings} && echo written in the box >note.txt");
     world.ctl(&["exec", "abc", "--", "sh", "-c", &prepare]).expect(0)?;
-    let mut browser = Browser::through(alice.proxy())?;
+    let mut browser = Browser::on(alice)?;
     let begun = Instant::now();
     let open = "[[%22openFile%22,%22vscode-remote://abc:8080/home/dev/note.txt%22]]";
     browser.go(&format!("http://abc:8080/?folder=/home/dev&payload={open}"))?;
@@ -139,11 +148,11 @@ pub(super) fn edits(world: &World, alice: &Device) -> Result<Browser, Failed> {
     browser.press_ctrl("s", "KeyS", 83)?;
     browser.until("document.querySelector('.tab.active:not(.dirty)') && true")?;
     let now = world.ctl(&["exec", "abc", "--", "cat", "note.txt"]).expect(0)?.out;
-    ensure(now == "typed from afar, written in the box\n", &format!("the file is {now:?}"))?;
+    same(&now, &"typed from afar, written in the box\n", &format!("the file is {now:?}"))?;
     Ok(browser)
 }
 
-fn browser(world: &World) -> Outcome {
+fn a_browser_edits_a_file(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &["--env", "DEVBOX_EDITOR_IDLE=1"])?;
     let mut browser = edits(world, &alice)?;
     world.ctl(&["exec", "abc", "--", "test", "-e", ".local/share/code-server/heartbeat"]).expect(0)?;
@@ -157,7 +166,7 @@ fn browser(world: &World) -> Outcome {
     world.ctl(&["exec", "abc", "--", "sh", "-c", kept]).expect(0)?.says("code-server.js")
 }
 
-fn ends(world: &World) -> Outcome {
+fn ends_when_nobody_is_there(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--env", "DEVBOX_EDITOR_IDLE=1"]).expect(0)?;
     let listens = ["exec", "--root", "abc", "--", "s6-svwait", "-U", "-t", "60000", "/run/s6/code-server"];
     world.ctl(&listens).expect(0)?;
@@ -187,7 +196,7 @@ fn used(world: &World) -> Result<(u32, u32), Failed> {
 }
 
 /// The whole box, all that it can have in it, with nobody there.
-fn at_rest(world: &World) -> Outcome {
+fn little_at_rest(world: &World) -> Outcome {
     let (_tailnet, _alice) = reachable(world, &["--with-syncthing"])?;
     world.ctl(&["exec", "--root", "abc", "--", "s6-svwait", "-U", "-t", "60000", "/run/s6/syncthing"]).expect(0)?;
     // What it does to begin with is no rest.
@@ -203,7 +212,7 @@ fn at_rest(world: &World) -> Outcome {
     ensure(share <= 1.0, &format!("{share} % of a core at rest"))
 }
 
-fn zed(world: &World) -> Outcome {
+fn ssh_as_zed_does(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &[])?;
     // How it ended is not asked: of some the word of that is lost, though tailscaled's log has the session as complete
     // (docs/tailnet.md). What arrived is what counts.
@@ -232,20 +241,20 @@ fn zed(world: &World) -> Outcome {
     said(alice.openssh("sftp").args(through).arg("-b").arg(&batch).arg("dev@abc"))?;
     for name in ["by-scp", "by-sftp"] {
         let run = format!("chmod 755 .zed_server/{name} && .zed_server/{name}");
-        ensure(said(alice.plain_ssh(&through, "dev", "abc").arg(run))? == "runs\n", name)?;
+        same(&said(alice.plain_ssh(&through, "dev", "abc").arg(run))?, &"runs\n", name)?;
     }
     quiet(&mut alice.plain_ssh(&["-O", "exit", "-o", &control], "dev", "abc"))
 }
 
 /// Where the policy lets it, through tailscaled's proxy: there is no interface for it.
-fn out(world: &World) -> Outcome {
-    let (tailnet, _alice) = reachable(world, &[])?;
+fn out_to_other_devices(world: &World) -> Outcome {
+    let (tailnet, alice) = reachable(world, &[])?;
     let mut policy = own_boxes(&["alice", "bob"]);
     let also = json!({ "action": "accept", "src": [tag_of("alice")], "dst": ["alice@:*"] });
     policy["acls"].as_array_mut().ok_or("no rules")?.push(also);
     tailnet.set_policy(&policy).map_err(text)?;
-    // The device's tailscaled hands it on to this machine's loopback.
-    let server = TcpListener::bind(("127.0.0.1", 0))?;
+    // The device's tailscaled hands it on to the loopback that it has itself.
+    let server = alice.netns().run(|| TcpListener::bind(("127.0.0.1", 0))).map_err(text)??;
     let url = format!("http://alice-laptop:{}/", server.local_addr()?.port());
     std::thread::spawn(move || {
         for connection in server.incoming().flatten() {
@@ -256,7 +265,7 @@ fn out(world: &World) -> Outcome {
     });
     for proxy in ["ALL_PROXY=socks5h://127.0.0.1:1055", "http_proxy=http://127.0.0.1:1055"] {
         let argv = ["exec", "abc", "--", "env", proxy, "curl", "-sS", "--max-time", "20", "--retry", "5", &url];
-        ensure(world.ctl(&argv).expect(0)?.out == "of the laptop", proxy)?;
+        same(&world.ctl(&argv).expect(0)?.out, &"of the laptop", proxy)?;
     }
     Ok(())
 }

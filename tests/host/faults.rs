@@ -1,24 +1,24 @@
 //! What goes wrong around a command.
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("faults::a_box_that_crashes_at_start", crash),
-    ("faults::a_box_that_is_never_ready", never_ready),
-    ("faults::progress_shows_after_a_second_on_a_terminal", slow),
-    ("faults::ctrl_c_while_starting", ctrl_c),
-    ("faults::the_bus_is_lost", bus_lost),
-    ("faults::the_disk_is_full", full_disk),
-    ("faults::twenty_creates_of_one_name", one_name),
-    ("faults::twenty_creates_of_twenty_names", many_names),
-    ("faults::ten_destroys_of_one_box", many_destroys),
-    ("faults::create_and_destroy_without_pause", churn),
-    ("faults::strangers_in_the_stage", stage_strangers),
-    ("faults::a_running_container_of_the_name_is_left_alone", running_stranger),
-    ("faults::folders_edited_by_hand", edited),
-    ("faults::a_lock_is_held", held_lock),
-    ("faults::killed_podman_leftovers", leftovers),
-];
+tests! { Host:
+    a_box_that_crashes_at_start,
+    a_box_that_is_never_ready,
+    progress_shows_after_a_second_on_a_terminal,
+    ctrl_c_while_starting,
+    the_bus_is_lost,
+    the_disk_is_full,
+    twenty_creates_of_one_name,
+    twenty_creates_of_twenty_names,
+    ten_destroys_of_one_box,
+    create_and_destroy_without_pause,
+    strangers_in_the_stage,
+    a_running_container_of_the_name_is_left_alone,
+    folders_edited_by_hand,
+    a_lock_is_held,
+    killed_podman_leftovers,
+}
 
 /// It never says that it is ready, and goes when it is told to.
 pub(crate) const MUTE: &str = r#"["perl","-e","$SIG{TERM}=sub{exit};sleep 1 while 1"]"#;
@@ -32,7 +32,7 @@ pub(crate) fn image(world: &World, name: &str, program: &str) -> Outcome {
     Ok(())
 }
 
-fn crash(world: &World) -> Outcome {
+fn a_box_that_crashes_at_start(world: &World) -> Outcome {
     image(world, "crash:1", r#"["sh","-c","echo it was me >\&2; exit 3"]"#)?;
     let ran = world.ctl(&["create", "abc", "--image", "localhost/crash:1"]).expect(7)?;
     ran.says("devbox-abc.service did not start")?;
@@ -41,7 +41,7 @@ fn crash(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn never_ready(world: &World) -> Outcome {
+fn a_box_that_is_never_ready(world: &World) -> Outcome {
     image(world, "mute:1", MUTE)?;
     // Its 30 s to stop are for podman to remove it too; the program itself ends at once.
     let own =
@@ -51,7 +51,7 @@ fn never_ready(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn slow(world: &World) -> Outcome {
+fn progress_shows_after_a_second_on_a_terminal(world: &World) -> Outcome {
     image(world, "slow:1", r#"["sh","-c","sleep 2; exec /usr/libexec/devbox/init"]"#)?;
     let create = "devbox-ctl create slow --image localhost/slow:1";
     let typed = ["env", "TERM=xterm", "script", "-qec", create, "/dev/null"];
@@ -73,7 +73,7 @@ pub(crate) fn wait_for_start(world: &World, unit: &str) -> Outcome {
     world.run("alice", &["sh", "-c", &script]).expect(0).map(drop)
 }
 
-fn ctrl_c(world: &World) -> Outcome {
+fn ctrl_c_while_starting(world: &World) -> Outcome {
     image(world, "mute:1", MUTE)?;
     for signal in ["INT", "TERM"] {
         let name = format!("sig-{}", signal.to_lowercase());
@@ -86,21 +86,30 @@ fn ctrl_c(world: &World) -> Outcome {
     Ok(())
 }
 
-fn bus_lost(world: &World) -> Outcome {
+fn the_bus_is_lost(world: &World) -> Outcome {
     image(world, "mute:1", MUTE)?;
     let create = world.spawn("alice", &["devbox-ctl", "create", "bus-lost", "--image", "localhost/mute:1"]);
     wait_for_start(world, "devbox-bus-lost.service")?;
     world.ok("root", &["pkill", "-KILL", "-u", "alice", "-x", "dbus-daemon"])?;
     let ran = create.finish().expect(7)?;
-    ran.says("the connection to your systemd user manager was lost")?;
-    ran.says("the next devbox-ctl command that changes something finishes it")?;
+    ran.shows(&expect![[r#"
+        --- standard error
+        error: the connection to your systemd user manager was lost
+          and it could not be taken back: the connection to your systemd user manager was lost
+          hint: the next devbox-ctl command that changes something finishes it
+    "#]])?;
     // The next command that changes something, whatever it is, finishes it.
     let next = world.ctl(&["stop", "other"]).expect(10)?;
-    next.says("destroying bus-lost had been cut short; it is finished now")?;
+    next.shows(&expect![[r#"
+        --- standard error
+        warning: destroying bus-lost had been cut short; it is finished now
+        error: you have no box called other
+          hint: `devbox-ctl list` shows yours
+    "#]])?;
     world.expect_clean()
 }
 
-fn full_disk(world: &World) -> Outcome {
+fn the_disk_is_full(world: &World) -> Outcome {
     world.ctl(&["create", "first", "--no-start"]).expect(0)?;
     world.ctl(&["destroy", "--now", "--yes", "first"]).expect(0)?;
     let folder = "/home/alice/.config/containers";
@@ -115,12 +124,16 @@ fn full_disk(world: &World) -> Outcome {
         .run("alice", &["find", &format!("{folder}/systemd"), &format!("{folder}/devbox-stage"), "-mindepth", "1"]);
     world.ok("root", &["umount", folder])?;
     ensure(fill.code != 0, "the disk was full")?;
-    ran.expect(7)?.says("No space left on device")?;
-    ensure(list.out.trim() == format!("{folder}/systemd/devbox"), &format!("left behind: {}", list.out))?;
+    ran.expect(7)?.shows(&expect![[r#"
+        --- standard error
+        error: writing /home/alice/.config/containers/devbox-stage/making-RANDOM/box.toml failed: No space left on device (os error 28)
+          hint: make room there; nothing was left of it
+    "#]])?;
+    same(&list.out.trim(), &format!("{folder}/systemd/devbox"), &format!("left behind: {}", list.out))?;
     world.expect_clean()
 }
 
-fn one_name(world: &World) -> Outcome {
+fn twenty_creates_of_one_name(world: &World) -> Outcome {
     let racers: Vec<_> = (0..20).map(|_| world.spawn("alice", &["devbox-ctl", "create", "abc"])).collect();
     let codes: Vec<i32> = racers.into_iter().map(|r| r.finish().code).collect();
     let won = codes.iter().filter(|c| **c == 0).count();
@@ -129,7 +142,7 @@ fn one_name(world: &World) -> Outcome {
     Ok(())
 }
 
-fn many_names(world: &World) -> Outcome {
+fn twenty_creates_of_twenty_names(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 12\n");
     let racers: Vec<_> =
         (0..20).map(|n| world.spawn("alice", &["devbox-ctl", "create", &format!("box-{n}")])).collect();
@@ -143,11 +156,11 @@ fn many_names(world: &World) -> Outcome {
     ensure(list.as_array().is_some_and(|l| l.len() == 12), "all that were admitted run")
 }
 
-fn many_destroys(world: &World) -> Outcome {
+fn ten_destroys_of_one_box(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let racers: Vec<_> =
         (0..10).map(|_| world.spawn("alice", &["devbox-ctl", "destroy", "--now", "--yes", "abc"])).collect();
-    let ended: Vec<_> = racers.into_iter().map(super::world::Running::finish).collect();
+    let ended: Vec<_> = racers.into_iter().map(Running::finish).collect();
     let codes: Vec<i32> = ended.iter().map(|ran| ran.code).collect();
     ensure(codes.contains(&0) && codes.iter().all(|c| matches!(c, 0 | 10)), &format!("{ended:#?}"))?;
     ensure(ended.iter().all(|ran| !ran.err.contains("still fails")), &format!("{ended:#?}"))?;
@@ -155,7 +168,7 @@ fn many_destroys(world: &World) -> Outcome {
 }
 
 /// Each of them may come too early or too late, but none may act on another's box or leave half of one.
-fn churn(world: &World) -> Outcome {
+fn create_and_destroy_without_pause(world: &World) -> Outcome {
     let verbs = [&["create", "abc"][..], &["destroy", "--now", "--yes", "abc"], &["start", "abc"], &["stop", "abc"]];
     let racers: Vec<_> =
         (0..24).map(|n| world.spawn("alice", &[&["devbox-ctl"], verbs[n % verbs.len()]].concat())).collect();
@@ -169,7 +182,7 @@ fn churn(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn stage_strangers(world: &World) -> Outcome {
+fn strangers_in_the_stage(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ok(
         "alice",
@@ -181,15 +194,19 @@ fn stage_strangers(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn running_stranger(world: &World) -> Outcome {
+fn a_running_container_of_the_name_is_left_alone(world: &World) -> Outcome {
     let run = ["podman", "run", "-d", "--rm", "--name", "devbox-abc", "localhost/devbox:latest"];
     world.ok("alice", &run)?;
-    world.ctl(&["create", "abc"]).expect(2)?.says("a container devbox-abc that devbox-ctl did not make")?;
+    world.ctl(&["create", "abc"]).expect(2)?.shows(&expect![[r#"
+        --- standard error
+        error: there is already a container devbox-abc that devbox-ctl did not make
+          hint: nothing was changed; remove or rename that, or choose another name
+    "#]])?;
     world.ok("alice", &["podman", "rm", "-f", "-v", "devbox-abc"])?;
     world.expect_clean()
 }
 
-fn edited(world: &World) -> Outcome {
+fn folders_edited_by_hand(world: &World) -> Outcome {
     for name in ["good", "no-spec", "bad-spec", "no-unit", "bad-unit"] {
         world.ctl(&["create", name, "--no-start"]).expect(0)?;
     }
@@ -198,16 +215,18 @@ fn edited(world: &World) -> Outcome {
                 mkdir -p 'not a box'; touch stray";
     world.ok("alice", &["sh", "-c", edit])?;
     world.ok("alice", &["systemctl", "--user", "daemon-reload"])?;
-    let list = world.ctl(&["list"]).expect(0)?;
-    for words in [
-        "good      stopped",
-        "no-spec   broken",
-        "bad-spec  broken",
-        "no-unit   broken",
-        "warning: no-spec: box.toml is missing",
-    ] {
-        list.says(words)?;
-    }
+    world.ctl(&["list"]).expect(0)?.shows(&expect![[r#"
+        NAME  STATE  CPU  MEMORY  CREATED  IMAGE
+        bad-spec  broken  -  -  -  -
+        bad-unit  stopped  2  4G  SECONDS ago  localhost/devbox:latest
+        good  stopped  2  4G  SECONDS ago  localhost/devbox:latest
+        no-spec  broken  -  -  -  -
+        no-unit  broken  -  -  -  -
+        --- standard error
+        warning: bad-spec: box.toml cannot be read: missing table open, expected `[`
+        warning: no-spec: box.toml is missing
+        warning: no-unit: devbox-no-unit.container is missing
+    "#]])?;
     for broken in ["no-spec", "bad-spec", "no-unit"] {
         world.ctl(&["start", broken]).expect(7)?.says("--keep-volume")?;
     }
@@ -221,25 +240,25 @@ fn edited(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn held_lock(world: &World) -> Outcome {
+fn a_lock_is_held(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let folder = ".config/containers/systemd/devbox/abc";
     let held = "until test -e go; do sleep 0.1; done; systemctl --user is-active devbox-abc.service";
     let holder = world.spawn("alice", &["flock", folder, "sh", "-c", held]);
-    world.run("alice", &["sh", "-c", &format!("until ! flock -n {folder} true; do :; done")]);
+    world.run("alice", &["sh", "-c", &format!("until ! flock -n {folder} true; do sleep 0.01; done")]);
     // Reading waits for nobody; changing waits its turn.
     world.ctl(&["list"]).expect(0)?;
     world.ctl(&["status", "abc"]).expect(0)?;
     let stop = world.spawn("alice", &["devbox-ctl", "stop", "abc"]);
     let at_the_lock =
-        "timeout 120 sh -c 'until ls -l /proc/$(pgrep -x devbox-ctl)/fd | grep -q devbox/abc; do :; done' 2>&1";
+        "timeout 120 sh -c 'until ls -l /proc/$(pgrep -x devbox-ctl)/fd | grep -q devbox/abc; do sleep 0.01; done' 2>&1";
     world.ok("alice", &["sh", "-c", &format!("{at_the_lock}; code=$?; touch go; exit $code")])?;
     holder.finish().expect(0)?.says("active")?;
     stop.finish().expect(0)?;
     world.ok("alice", &["rm", "go"]).map(drop)
 }
 
-fn leftovers(world: &World) -> Outcome {
+fn killed_podman_leftovers(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     // As after a power cut: the container is left in the store and nothing runs.
     world.ok("alice", &["systemctl", "--user", "kill", "-s", "KILL", "--kill-whom=all", "devbox-abc.service"])?;

@@ -2,9 +2,12 @@
 
 use super::hook::{HOOK, hook, install, warn};
 use super::life::says;
-use super::world::{Outcome, Running, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[("hook_examples::mail", mail), ("hook_examples::chat", chat)];
+tests! { Host:
+    mail,
+    chat,
+}
 
 /// A mail server of one mail.
 const MAIL: &str = r#"$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:25", Listen => 1, ReuseAddr => 1) or die $!;

@@ -1,17 +1,17 @@
 //! The box image, as a box.
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("image::the_tools_are_there", tools),
-    ("image::sudo_and_packages", sudo),
-    ("image::a_crashed_service_comes_back", supervision),
-    ("image::stops_within_two_seconds", stop),
-    ("image::home_is_filled_once", home),
-    ("image::sftp_and_no_password", sftp),
-];
+tests! { Host:
+    the_tools_are_there,
+    sudo_and_packages,
+    a_crashed_service_comes_back,
+    stops_within_two_seconds,
+    home_is_filled_once,
+    sftp_and_no_password,
+}
 
-fn tools(world: &World) -> Outcome {
+fn the_tools_are_there(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     for tool in ["git", "rg", "fd", "bat", "eza", "fzf", "jq", "gh", "nvim", "tmux", "curl", "less"] {
         world.ctl(&["exec", "abc", "--", tool, if tool == "tmux" { "-V" } else { "--version" }]).expect(0)?;
@@ -21,9 +21,9 @@ fn tools(world: &World) -> Outcome {
     ensure(world.ctl(&["exec", "abc", "--", "id"]).expect(0)?.out.starts_with("uid=1000(dev) gid=1000(dev)"), "dev")
 }
 
-fn sudo(world: &World) -> Outcome {
+fn sudo_and_packages(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    ensure(world.ctl(&["exec", "abc", "--", "sudo", "id", "-u"]).expect(0)?.out == "0\n", "root by sudo")?;
+    same(&world.ctl(&["exec", "abc", "--", "sudo", "id", "-u"]).expect(0)?.out, &"0\n", "root by sudo")?;
     // What apt does with files, without a network: unpack a package, own its files, run its scripts.
     let repack = "cd /tmp && mkdir -p p/DEBIAN p/opt && printf 'Package: probe\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@x>\\nDescription: x\\n' > p/DEBIAN/control \
                   && printf '#!/bin/sh\\nchown dev:dev /opt/probe\\n' > p/DEBIAN/postinst && chmod 755 p/DEBIAN/postinst && echo x > p/opt/probe \
@@ -31,20 +31,20 @@ fn sudo(world: &World) -> Outcome {
     world.ctl(&["exec", "abc", "--", "sh", "-c", repack]).expect(0)?.says("dev\n")
 }
 
-fn supervision(world: &World) -> Outcome {
+fn a_crashed_service_comes_back(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     // Somebody's shell, which has to outlive the crash.
     let shell = world.spawn("alice", &["devbox-ctl", "exec", "abc", "--", "sh", "-c", "echo in; exec sleep 5"]);
     let script = "old=$(s6-svstat -o pid /run/s6/sshd) && kill -9 $old && s6-svwait -r -t 60000 /run/s6/sshd; s6-svwait -u -t 60000 /run/s6/sshd && new=$(s6-svstat -o pid /run/s6/sshd) && test $new != $old && echo restarted";
     let ran = world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", script]);
     let shell = shell.finish().expect(0)?;
-    ensure(shell.out == "in\n", "the shell went on")?;
+    same(&shell.out, &"in\n", "the shell went on")?;
     ran.expect(0)?.says("restarted")?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
-    ensure(status["restarts"] == 0, "the box itself was not restarted")
+    same(&status["restarts"], &0, "the box itself was not restarted")
 }
 
-fn stop(world: &World) -> Outcome {
+fn stops_within_two_seconds(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     // A process that will not go, and an orphan to reap.
     world
@@ -65,17 +65,17 @@ fn stop(world: &World) -> Outcome {
     ensure(took.is_some_and(|us| us < 5_000_000), &format!("stopped in {took:?} us: {shown}"))
 }
 
-fn home(world: &World) -> Outcome {
+fn home_is_filled_once(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let owned = world.ctl(&["exec", "abc", "--", "stat", "-c", "%U:%G %n", ".", ".bashrc"]).expect(0)?;
-    ensure(owned.out == "dev:dev .\ndev:dev .bashrc\n", &owned.out)?;
+    same(&owned.out, &"dev:dev .\ndev:dev .bashrc\n", &owned.out)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "find . -mindepth 1 -delete"]).expect(0)?;
     world.ctl(&["restart", "abc"]).expect(0)?;
     let left = world.ctl(&["exec", "abc", "--", "ls", "-A"]).expect(0)?;
     ensure(left.out.is_empty(), &format!("filled again: {}", left.out))
 }
 
-fn sftp(world: &World) -> Outcome {
+fn sftp_and_no_password(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["ssh", "abc", "--", "true"]).expect(0)?;
     let config = world.ctl(&["ssh-config"]).expect(0)?.out;
@@ -105,7 +105,7 @@ fn sftp(world: &World) -> Outcome {
     );
     ensure(other.code == 255 && other.err.contains("Permission denied"), &format!("{other:#?}"))?;
     let root = world.run("alice", &["ssh", "-F", "config", "-o", "BatchMode=yes", "-l", "root", "abc", "true"]);
-    ensure(root.code == 255, "root does not log in")?;
+    same(&root.code, &255, "root does not log in")?;
     world.ok("alice", &["rm", "-f", "config", "other", "other.pub"])?;
     Ok(())
 }

@@ -2,55 +2,59 @@
 
 use libtest_mimic::Failed;
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("inputs::names", names),
-    ("inputs::sizes", sizes),
-    ("inputs::environment", environment),
-    ("inputs::mounts", mounts),
-    ("inputs::an_absent_image", absent_image),
-    ("inputs::no_user_manager", no_user_manager),
-    ("inputs::podman_missing_or_old", podman_missing_or_old),
-    ("inputs::broken_settings", broken_settings),
-    ("inputs::more_than_the_settings_allow", limits),
-    ("inputs::usage_errors_in_both_forms", usage),
-];
+tests! { Host:
+    names,
+    sizes,
+    environment,
+    mounts,
+    an_absent_image,
+    no_user_manager,
+    podman_missing_or_old,
+    broken_settings,
+    more_than_the_settings_allow,
+    usage_errors_in_both_forms,
+}
 
-/// Refused with this code and these words, and the host is as before.
-fn refused(world: &World, arguments: &[&str], code: i32, words: &str) -> Outcome {
+/// Refused with this code, and the host is as before.
+fn refused(world: &World, arguments: &[&str], code: i32) -> Result<Ran, Failed> {
     let ran = world.ctl(arguments).expect(code)?;
-    ran.says(words)?;
     ensure(ran.err.starts_with("error: ") && ran.out.is_empty(), &format!("{ran:#?}"))?;
-    world.expect_clean().map_err(|e| format!("{arguments:?}: {e:?}").into())
+    world.expect_clean().map_err(|e| format!("{arguments:?}: {e:?}"))?;
+    Ok(ran)
 }
 
 fn names(world: &World) -> Outcome {
     let long = "a".repeat(64);
     for bad in ["ab", &long, "abc-", "a--b", "A", "ünï", "../x", "x;y", "new\nline", "", " abc", "$(id)", "x%h"] {
-        refused(world, &["create", bad], 1, "hint: names look like my-project")?;
+        refused(world, &["create", bad], 1)?.says("hint: names look like my-project")?;
         world.ctl(&["start", bad]).expect(1)?;
         world.ctl(&["destroy", "--now", "--yes", bad]).expect(1)?;
         world.ctl(&["exec", bad, "--", "true"]).expect(125)?;
     }
     // Like every program's: an option that is none.
     world.ctl(&["create", "-a"]).expect(1)?;
-    refused(world, &["create", "--", "-abc"], 1, "starts with a lowercase letter")
+    refused(world, &["create", "--", "-abc"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: a name starts with a lowercase letter
+          hint: names look like my-project: 3-63 lowercase letters, digits and single hyphens
+    "#]])
 }
 
 fn sizes(world: &World) -> Outcome {
     for memory in ["0", "63M", "5X", "-1", "1e9G", "", "4g", "99999999999999999999G"] {
-        refused(world, &["create", "abc", "--memory", memory], 1, "memory")?;
+        refused(world, &["create", "abc", "--memory", memory], 1)?.says("memory")?;
     }
     for cpu in ["0", "0.05", "65", "-1", "x", "1e1", "NaN"] {
-        refused(world, &["create", "abc", "--cpu", cpu], 1, "processors")?;
+        refused(world, &["create", "abc", "--cpu", cpu], 1)?.says("processors")?;
     }
     Ok(())
 }
 
 fn environment(world: &World) -> Outcome {
     for bad in ["A", "=x", "1A=x", "A B=x", "A=x\ny", "A=x\r", "NOTIFY_SOCKET=/x"] {
-        refused(world, &["create", "abc", "--env", bad], 1, "hint: for example `--env")?;
+        refused(world, &["create", "abc", "--env", bad], 1)?.says("hint: for example `--env")?;
     }
     Ok(())
 }
@@ -66,26 +70,46 @@ fn mounts(world: &World) -> Outcome {
         ("/home/alice:/x:suid", "is not SRC:DST"),
         ("/home/alice/../bob:/x", "without `..`"),
     ] {
-        refused(world, &["create", "abc", "--mount", bad], 1, words)?;
+        refused(world, &["create", "abc", "--mount", bad], 1)?.says(words)?;
     }
-    refused(world, &["create", "abc", "--mount", "/home/alice:/x", "--mount", "/home/alice:/x"], 1, "mounted twice")
+    let twice = ["create", "abc", "--mount", "/home/alice:/x", "--mount", "/home/alice:/x"];
+    refused(world, &twice, 1)?.shows(&expect![[r#"
+        --- standard error
+        error: /x is mounted twice
+    "#]])
 }
 
-fn absent_image(world: &World) -> Outcome {
-    refused(world, &["create", "abc", "--image", "localhost/none:1"], 7, "devbox-ctl pulls nothing unasked")?;
-    refused(world, &["create", "abc", "--image", "--privileged"], 1, "")?;
+fn an_absent_image(world: &World) -> Outcome {
+    refused(world, &["create", "abc", "--image", "localhost/none:1"], 7)?.shows(&expect![[r#"
+        --- standard error
+        error: you have no image localhost/none:1
+          hint: `podman pull localhost/none:1` or `podman build` brings it; devbox-ctl pulls nothing unasked
+    "#]])?;
+    refused(world, &["create", "abc", "--image", "--privileged"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: unexpected argument '--privileged' found
+          Usage: devbox-ctl create <NAME>
+          hint: to pass '--privileged' as a value, use '-- --privileged'
+    "#]])?;
     world.ok("alice", &["podman", "tag", "localhost/devbox:latest", "localhost/kept:1"])?;
     world.ok("alice", &["podman", "untag", "localhost/devbox:latest", "localhost/devbox:latest"])?;
-    let said = refused(world, &["create", "abc"], 7, "cargo xtask image");
+    let ran = refused(world, &["create", "abc"], 7);
     world.ok("alice", &["podman", "tag", "localhost/kept:1", "localhost/devbox:latest"])?;
     world.ok("alice", &["podman", "untag", "localhost/kept:1", "localhost/kept:1"])?;
-    said
+    ran?.shows(&expect![[r#"
+        --- standard error
+        error: you have no image localhost/devbox:latest
+          hint: `podman load -i devbox-image.oci.tar` loads it; an administrator has the file, or `cargo xtask image` builds it
+    "#]])
 }
 
 fn no_user_manager(world: &World) -> Outcome {
     let ran = world.run("dave", &["devbox-ctl", "create", "abc"]).expect(7)?;
-    ran.says("dave has no systemd user manager running")?;
-    ran.says("loginctl enable-linger dave")?;
+    ran.shows(&expect![[r#"
+        --- standard error
+        error: dave has no systemd user manager running
+          hint: an administrator can run `loginctl enable-linger dave`
+    "#]])?;
     ensure(!world.path("/home/dave/.config").exists(), "something was written")
 }
 
@@ -93,39 +117,66 @@ fn podman_missing_or_old(world: &World) -> Outcome {
     let with_path = |path: &str| {
         world.run("alice", &["env", &format!("PATH={path}"), "/usr/local/bin/devbox-ctl", "create", "abc"])
     };
-    let ran = with_path("/nowhere").expect(7)?;
-    ran.says("podman is not installed")?;
+    with_path("/nowhere").expect(7)?.shows(&expect![[r#"
+        --- standard error
+        error: podman is not installed, or not on your PATH
+          hint: an administrator can install podman 5.4 or newer
+    "#]])?;
     let generator = "/usr/lib/systemd/user-generators/podman-user-generator";
     world.write("/opt/old-generator", "#!/bin/sh\necho 4.9.3\n");
     world.ok("root", &["chmod", "755", "/opt/old-generator"])?;
     world.ok("root", &["mount", "--bind", "/opt/old-generator", generator])?;
     let ran = world.ctl(&["create", "abc"]);
     world.ok("root", &["umount", generator])?;
-    ran.expect(7)?.says("podman 4.9.3 is too old: 5.4 is the least")?;
+    ran.expect(7)?.shows(&expect![[r#"
+        --- standard error
+        error: podman 4.9.3 is too old: 5.4 is the least
+          hint: an administrator can install a newer podman
+    "#]])?;
     world.expect_clean()
 }
 
 fn broken_settings(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\ncpu = 2\nmax_boxs = 3\n");
-    let ran = world.ctl(&["create", "abc"]).expect(1)?;
-    ran.says("/etc/devbox/users.toml:3: unknown key `max_boxs` in [defaults]")?;
-    ran.says("did you mean `max_boxes`?")?;
+    world.ctl(&["create", "abc"]).expect(1)?.shows(&expect![[r#"
+        --- standard error
+        error: /etc/devbox/users.toml:3: unknown key `max_boxs` in [defaults]
+          hint: did you mean `max_boxes`?
+    "#]])?;
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 3\n");
     world.write("/etc/devbox/users.toml.d/10-x.toml", "[defaults]\nmemory = \"5X\"\n");
-    refused(world, &["create", "abc"], 1, "/etc/devbox/users.toml.d/10-x.toml:2")
+    refused(world, &["create", "abc"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: /etc/devbox/users.toml.d/10-x.toml:2: "5X" is not a memory size: write 512M or 4G
+          hint: an administrator can mend this file; nothing was changed
+    "#]])
 }
 
-fn limits(world: &World) -> Outcome {
+fn more_than_the_settings_allow(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 2\n[users.bob]\nallowed = false\n");
-    refused(world, &["create", "abc", "--cpu", "9"], 1, "more than the 8 allowed")?;
-    refused(world, &["create", "abc", "--memory", "17G"], 1, "more than the 16G allowed")?;
-    world.run("bob", &["devbox-ctl", "create", "abc"]).expect(11)?.says("bob may not have boxes")?;
+    refused(world, &["create", "abc", "--cpu", "9"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: 9 processors for one box is more than the 8 allowed
+          hint: ask for `--cpu 8` or less
+    "#]])?;
+    refused(world, &["create", "abc", "--memory", "17G"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: 17G of memory for one box is more than the 16G allowed
+          hint: ask for `--memory 16G` or less
+    "#]])?;
+    world.run("bob", &["devbox-ctl", "create", "abc"]).expect(11)?.shows(&expect![[r#"
+        --- standard error
+        error: bob may not have boxes on this host
+          hint: ask an administrator of this host
+    "#]])?;
     world.ctl(&["create", "one"]).expect(0)?;
     world.ctl(&["create", "two", "--no-start"]).expect(0)?;
-    let ran = world.ctl(&["create", "three"]).expect(3)?;
-    ran.says("you already have 2 boxes, and 2 is your limit")?;
-    ran.says("running: one · stopped: two")?;
-    ran.says("`devbox-ctl destroy two` makes room")?;
+    world.ctl(&["create", "three"]).expect(3)?.shows(&expect![[r#"
+        --- standard error
+        error: you already have 2 boxes, and 2 is your limit
+          running: one · stopped: two
+          hint: `devbox-ctl destroy two` makes room
+    "#]])?;
     let ran = world.ctl(&["create", "three", "--json"]).expect(3)?;
     let error = &ran.json()?["error"];
     ensure(error["code"] == 3 && error["kind"] == "owner-limit", &error.to_string())?;
@@ -134,11 +185,16 @@ fn limits(world: &World) -> Outcome {
     Ok(())
 }
 
-fn usage(world: &World) -> Result<(), Failed> {
+fn usage_errors_in_both_forms(world: &World) -> Result<(), Failed> {
     world.ctl(&[]).expect(1)?;
-    world.ctl(&["frobnicate"]).expect(1)?.says("error: unrecognized subcommand 'frobnicate'")?;
+    world.ctl(&["frobnicate"]).expect(1)?.shows(&expect![[r#"
+        --- standard error
+        error: unrecognized subcommand 'frobnicate'
+          Usage: devbox-ctl [OPTIONS] <COMMAND>
+          hint: `devbox-ctl --help` lists the commands, `devbox-ctl VERB --help` their options
+    "#]])?;
     let ran = world.ctl(&["create", "abc", "--memry", "1G", "--json"]).expect(1)?;
-    ensure(ran.json()?["error"]["kind"] == "invalid-input", &ran.out)?;
+    same(&ran.json()?["error"]["kind"], &"invalid-input", &ran.out)?;
     for verb in [
         "create",
         "list",

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use libtest_mimic::Failed;
 
-use super::world::{Outcome, Ran, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("kill::create_killed_at_every_step", create_killed),
-    ("kill::create_interrupted_at_every_step", create_interrupted),
-    ("kill::destroy_killed_at_every_step", destroy_killed),
-    ("kill::stop_and_start_killed_at_every_step", stop_start_killed),
-];
+tests! { Host:
+    create_killed_at_every_step,
+    #[slow] create_interrupted_at_every_step,
+    #[slow] destroy_killed_at_every_step,
+    #[slow] stop_and_start_killed_at_every_step,
+}
 
 /// Everything with which state outside the process is changed or a child is made.
 const CALLS: &str = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,fsync,fdatasync,flock,write,writev,\
@@ -40,9 +40,9 @@ impl Step<'_> {
 fn at(world: &World, step: Step<'_>, signal: &str, command: &[&str]) -> Result<(bool, Ran), Failed> {
     let Step { call, nth } = step;
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal={signal}:when={nth}"));
-    let strace = ["strace", "-qq", "-o", "/tmp/strace.log", "-e", &trace, "-e", &inject];
+    let strace = ["strace", "-qq", "-o", "/var/tmp/strace.log", "-e", &trace, "-e", &inject];
     let ran = world.run("alice", &[&strace, command].concat());
-    let log = world.ok("alice", &["cat", "/tmp/strace.log"])?;
+    let log = std::fs::read_to_string(world.path("/var/tmp/strace.log"))?;
     Ok((log.contains(&format!("--- SIG{signal}")) || log.contains("+++ killed"), ran))
 }
 
@@ -68,9 +68,9 @@ pub(crate) fn walk_command(
 ) -> Outcome {
     // Once unharmed, to learn which calls it makes, and which of them nobody else could notice.
     let trace = format!("trace={CALLS}");
-    let strace = ["strace", "-qq", "-yy", "-o", "/tmp/strace.log", "-e", &trace];
+    let strace = ["strace", "-qq", "-yy", "-o", "/var/tmp/strace.log", "-e", &trace];
     look(false, world.run("alice", &[&strace, command].concat()))?;
-    let log = world.ok("alice", &["cat", "/tmp/strace.log"])?;
+    let log = std::fs::read_to_string(world.path("/var/tmp/strace.log"))?;
     let mut made: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
     for (call, rest) in log.lines().filter_map(|line| line.split_once('(')) {
         made.entry(call).or_default().push(is_its_own(call, rest));
@@ -120,7 +120,7 @@ pub(crate) fn finds_its_way(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn create_killed(world: &World) -> Outcome {
+fn create_killed_at_every_step(world: &World) -> Outcome {
     walk(world, "KILL", &["create", "abc"], 25, |met, ran| {
         if !met {
             ran.expect(0)?;
@@ -131,7 +131,7 @@ fn create_killed(world: &World) -> Outcome {
     })
 }
 
-fn create_interrupted(world: &World) -> Outcome {
+fn create_interrupted_at_every_step(world: &World) -> Outcome {
     walk(world, "INT", &["create", "abc"], 25, |_, ran| match ran.code {
         // Undone: the host is as before, without another command's help. Before the signal is caught it ends the
         // process like any other.
@@ -144,7 +144,7 @@ fn create_interrupted(world: &World) -> Outcome {
     })
 }
 
-fn destroy_killed(world: &World) -> Outcome {
+fn destroy_killed_at_every_step(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     walk(world, "KILL", &["destroy", "--now", "--yes", "abc"], 15, |met, ran| {
         world.ctl(&["list", "--json"]).expect(0)?;
@@ -160,7 +160,7 @@ fn destroy_killed(world: &World) -> Outcome {
     })
 }
 
-fn stop_start_killed(world: &World) -> Outcome {
+fn stop_and_start_killed_at_every_step(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "touch", "kept"]).expect(0)?;
     for (verb, back) in [("stop", "start"), ("start", "stop")] {

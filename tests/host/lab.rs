@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use xtask::lab::Host;
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[("lab::hosts_side_by_side_leave_nothing", side_by_side), ("lab::try_here", try_here)];
+tests! { Host:
+    hosts_side_by_side_leave_nothing,
+    try_here,
+}
 
 /// What a host could leave on this machine.
 fn traces(name: &str) -> Result<Vec<String>, libtest_mimic::Failed> {
@@ -19,25 +21,27 @@ fn traces(name: &str) -> Result<Vec<String>, libtest_mimic::Failed> {
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         found.extend(line.contains(&format!("/hosts/{name}/")).then_some(line));
     }
-    let links = Command::new("ip").args(["-brief", "link"]).stdin(Stdio::null()).output()?;
-    let links = String::from_utf8_lossy(&links.stdout).into_owned();
-    found.extend(links.lines().filter(|l| l.contains(name)).map(str::to_owned));
+    let spaces = Command::new("ip").args(["netns", "list"]).stdin(Stdio::null()).output()?;
+    let spaces = String::from_utf8_lossy(&spaces.stdout).into_owned();
+    found.extend(spaces.lines().filter(|l| l.contains(&format!("devbox-{name}-"))).map(str::to_owned));
     Ok(found)
 }
 
-fn side_by_side(_: &World) -> Outcome {
+fn hosts_side_by_side_leave_nothing(world: &World) -> Outcome {
     let text = |e: anyhow::Error| format!("{e:#}");
-    let names = ["left", "right"];
+    let names = ["left", "right"].map(|name| format!("{name}-{}", world.debian()));
+    // An earlier run may have failed in the middle.
+    names.iter().try_for_each(|name| testbed::lab::down(name, true)).map_err(text)?;
     let mut hosts = Vec::new();
-    for name in names {
-        hosts.push(Host::up(name).map_err(text)?);
+    for name in &names {
+        hosts.push(testbed::up(name, world.debian()).map_err(text)?);
         ensure(!traces(name)?.is_empty(), "a host that is up can be seen")?;
     }
-    for (host, name) in hosts.iter().zip(names) {
+    for (host, name) in hosts.iter().zip(&names) {
         let said = host.command("bob").arg("hostname").output()?;
-        ensure(String::from_utf8_lossy(&said.stdout).trim() == name, "each is its own")?;
+        same(&String::from_utf8_lossy(&said.stdout).trim(), &name, "each is its own")?;
     }
-    for (host, name) in hosts.into_iter().zip(names) {
+    for (host, name) in hosts.into_iter().zip(&names) {
         host.purge().map_err(text)?;
         let left = traces(name)?;
         ensure(left.is_empty(), &format!("left behind: {left:?}"))?;

@@ -1,19 +1,19 @@
 //! The ledger when owners lie, die, or are half done; and administrators who have to mend it.
 
 use super::broker::{call, held, next_second};
-use super::world::{Outcome, Ran, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("ledger::reports_are_not_believed_past_a_limit", reports),
-    ("ledger::a_destroyed_box_stays_gone", destroyed),
-    ("ledger::a_box_that_is_there_is_not_forgotten", there),
-    ("ledger::a_name_that_is_anothers_by_now", anothers),
-    ("ledger::a_create_cut_short_gets_no_name_by_itself", cut_short),
-    ("ledger::an_administrator_takes_a_name_back", evicted),
-    ("ledger::an_owner_without_an_account", gone),
-    ("ledger::a_full_disk_can_be_read", full),
-    ("ledger::a_mode_is_a_change", mode),
-];
+tests! { Host:
+    reports_are_not_believed_past_a_limit,
+    a_destroyed_box_stays_gone,
+    a_box_that_is_there_is_not_forgotten,
+    a_name_that_is_anothers_by_now,
+    a_create_cut_short_gets_no_name_by_itself,
+    an_administrator_takes_a_name_back,
+    an_owner_without_an_account,
+    a_full_disk_can_be_read,
+    a_mode_is_a_change,
+}
 
 fn reconcile(world: &World, arguments: &[&str]) -> Result<Ran, libtest_mimic::Failed> {
     world.run("root", &[&["devbox-ctl", "admin", "reconcile"], arguments].concat()).expect(0)
@@ -35,7 +35,7 @@ fn reserve(world: &World, user: &str, name: &str) -> Ran {
     world.run(user, &call("Reserve", &["sutb", name, "1000", "1073741824", "false"]))
 }
 
-fn reports(world: &World) -> Outcome {
+fn reports_are_not_believed_past_a_limit(world: &World) -> Outcome {
     world.install_broker("[defaults]\nmax_boxes = 2\n[host]\nmax_boxes = 3\n")?;
     let gib = 1 << 30;
     let many: Vec<String> = (1..=7).map(|n| format!("made-up-{n}")).collect();
@@ -44,27 +44,49 @@ fn reports(world: &World) -> Outcome {
     report(world, "bob", &boxes)?;
     report(world, "alice", &[("wanted", 1000, gib), ("large", 64_000, 1024 * gib)])?;
     let found = reconcile(world, &["--fix"])?;
-    found.says("more than one owner reports this name")?;
-    found.says("it is not adopted: you already have 2 boxes, and 2 is your limit")?;
+    found.shows(&expect![[r#"
+        FOUND  BOX  WHAT
+        orphan  alice/large  is stopped and is not in the ledger; it is not adopted: 64 processors for one box is more than the 8 allowed
+        taken  alice/wanted  is stopped, and more than one owner reports this name
+        orphan  bob/made-up-1  is stopped and is not in the ledger  mended
+        orphan  bob/made-up-2  is stopped and is not in the ledger  mended
+        orphan  bob/made-up-3  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-4  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-5  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-6  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-7  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        taken  bob/wanted  is stopped, and more than one owner reports this name
+    "#]])?;
     ensure(held(world, "bob")? == 2 && held(world, "alice")? == 0, &found.out)?;
     // The name that two want is still free, and the host has room for one.
     reserve(world, "carol", "carols").expect(0)?;
     report(world, "alice", &[("large", 64_000, 1024 * gib)])?;
-    reconcile(world, &["--fix"])?.says("it is not adopted")?;
-    ensure(held(world, "alice")? == 0, "nothing past a limit")
+    reconcile(world, &["--fix"])?.shows(&expect![[r#"
+        FOUND  BOX  WHAT
+        orphan  alice/large  is stopped and is not in the ledger; it is not adopted: 64 processors for one box is more than the 8 allowed
+        orphan  bob/made-up-3  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-4  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-5  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-6  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/made-up-7  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+        orphan  bob/wanted  is stopped and is not in the ledger; it is not adopted: you already have 2 boxes, and 2 is your limit
+    "#]])?;
+    same(&held(world, "alice")?, &0, "nothing past a limit")
 }
 
-fn destroyed(world: &World) -> Outcome {
+fn a_destroyed_box_stays_gone(world: &World) -> Outcome {
     world.install_broker("")?;
     world.ctl(&["create", "ghost", "--no-start"]).expect(0)?;
     next_second(world)?;
     world.ctl(&["report"]).expect(0)?;
     world.ctl(&["destroy", "--now", "--yes", "ghost"]).expect(0)?;
-    reconcile(world, &["--fix"])?.says("the ledger and the host agree")?;
+    reconcile(world, &["--fix"])?.shows(&expect![[r#"
+        the ledger and the host agree
+    "#]])?;
     reserve(world, "bob", "ghost").expect(0).map(drop)
 }
 
-fn there(world: &World) -> Outcome {
+fn a_box_that_is_there_is_not_forgotten(world: &World) -> Outcome {
     world.install_broker("")?;
     world.ctl(&["create", "newer", "--no-start"]).expect(0)?;
     world.ctl(&["create", "again", "--no-start"]).expect(0)?;
@@ -80,46 +102,58 @@ fn there(world: &World) -> Outcome {
     world.ctl(&["report"]).expect(0)?;
     next_second(world)?;
     world.ctl(&["create", "again", "--no-start"]).expect(0)?;
-    reconcile(world, &["--fix"])?.says("the ledger and the host agree")?;
-    ensure(held(world, "alice")? == 2, "both are alice's still")
+    reconcile(world, &["--fix"])?.shows(&expect![[r#"
+        the ledger and the host agree
+    "#]])?;
+    same(&held(world, "alice")?, &2, "both are alice's still")
 }
 
-fn anothers(world: &World) -> Outcome {
+fn a_name_that_is_anothers_by_now(world: &World) -> Outcome {
     world.ctl(&["create", "early", "--no-start"]).expect(0)?;
     world.install_broker("")?;
     reserve(world, "bob", "early").expect(0)?;
     world.ok("bob", &call("Commit", &["s", "early"]))?;
-    world.ctl(&["start", "early"]).expect(2)?.says("another owner's")?;
+    world.ctl(&["start", "early"]).expect(2)?.shows(&expect![[r#"
+        --- standard error
+        error: the name early is another owner's on this host
+          this box was made while there was no broker
+          hint: `devbox-ctl destroy --keep-volume` keeps its data; create it under another name
+    "#]])?;
     world.ctl(&["destroy", "--now", "--yes", "early"]).expect(0)?;
-    ensure(held(world, "bob")? == 1, "it is bob's")?;
+    same(&held(world, "bob")?, &1, "it is bob's")?;
     let after = world.ctl(&["create", "next", "--no-start"]).expect(0)?;
     ensure(after.err.is_empty(), &after.err)
 }
 
-fn cut_short(world: &World) -> Outcome {
+fn a_create_cut_short_gets_no_name_by_itself(world: &World) -> Outcome {
     // As a create leaves it that was killed before its name was committed, and that a reboot has started.
     world.ctl(&["create", "half"]).expect(0)?;
     std::fs::write(world.folder("half").join("creating"), "")?;
     world.install_broker("")?;
     reserve(world, "bob", "half").expect(0)?;
     let next = world.ctl(&["create", "next", "--no-start"]).expect(0)?;
-    next.says("half runs without a place in the broker's ledger: the name half is taken on this host")?;
+    next.shows(&expect![[r#"
+        next is created, not started
+          start  devbox-ctl start next
+        --- standard error
+        warning: half runs without a place in the broker's ledger: the name half is taken on this host
+    "#]])?;
     ensure(world.folder("half").join("creating").exists(), "the next command asks again")?;
     world.ok("bob", &call("Release", &["s", "half"]))?;
     world.ctl(&["create", "third", "--no-start"]).expect(0)?;
     ensure(!world.folder("half").join("creating").exists() && held(world, "alice")? == 3, "and gets it")
 }
 
-fn evicted(world: &World) -> Outcome {
+fn an_administrator_takes_a_name_back(world: &World) -> Outcome {
     world.install_broker("")?;
     world.run("bob", &["devbox-ctl", "create", "keepme", "--no-start"]).expect(0)?;
     // The owner holds the lock of the box.
     let folder = "/home/bob/.config/containers/systemd/devbox/keepme";
     let holder = world.spawn("bob", &["flock", folder, "sleep", "infinity"]);
-    world.ok("root", &["sh", "-c", &format!("while flock --nonblock {folder} true; do :; done")])?;
+    world.ok("root", &["sh", "-c", &format!("while flock --nonblock {folder} true; do sleep 0.01; done")])?;
     let admin = world.spawn("root", &["devbox-ctl", "admin", "destroy", "--now", "--yes", "bob/keepme"]);
     // Its part as the owner waits; whoever runs beside it has none of root's descriptors.
-    let fds = "until p=$(pgrep -n -u bob -x devbox-ctl); do :; done; readlink /proc/$p/fd/0 /proc/$p/fd/1 /proc/$p/fd/2; \
+    let fds = "until p=$(pgrep -n -u bob -x devbox-ctl); do sleep 0.01; done; readlink /proc/$p/fd/0 /proc/$p/fd/1 /proc/$p/fd/2; \
                kill -9 $p";
     let seen = world.ok("root", &["sh", "-c", fds])?;
     let seen: Vec<&str> = seen.lines().collect();
@@ -133,7 +167,7 @@ fn evicted(world: &World) -> Outcome {
     ran.says("the name keepme is taken from bob all the same")?;
     world.ok("root", &["pkill", "-u", "bob", "-x", "sleep"])?;
     drop(holder);
-    ensure(held(world, "bob")? == 0, "taken")?;
+    same(&held(world, "bob")?, &0, "taken")?;
     let trail = world.run("root", &["devbox-ctl", "admin", "audit"]).expect(0)?;
     trail.says("evict")?;
     reserve(world, "alice", "keepme").expect(0)?;
@@ -144,7 +178,7 @@ fn evicted(world: &World) -> Outcome {
         .map(drop)
 }
 
-fn gone(world: &World) -> Outcome {
+fn an_owner_without_an_account(world: &World) -> Outcome {
     world.install_broker("")?;
     world.ok("root", &["useradd", "--uid", "1050", "temp"])?;
     let as_temp = |method, arguments: &[&str]| {
@@ -157,14 +191,17 @@ fn gone(world: &World) -> Outcome {
     world.ok("root", &["userdel", "temp"])?;
     made?;
     committed?;
-    reconcile(world, &[])?.says("its owner has no account any more")?;
+    reconcile(world, &[])?.shows(&expect![[r#"
+        FOUND  BOX  WHAT
+        gone  temp/tempbox  its owner has no account any more  --fix mends it
+    "#]])?;
     reconcile(world, &["--fix"])?;
     reserve(world, "alice", "tempbox").expect(0)?;
     // Nobody without an account gets a name: every owner has thousands of ids.
     as_temp("Reserve", &["sutb", "other", "1000", "1073741824", "false"]).expect(1).map(drop)
 }
 
-fn full(world: &World) -> Outcome {
+fn a_full_disk_can_be_read(world: &World) -> Outcome {
     world.install_broker("")?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     let script = "systemctl stop devboxd; cp -a /var/lib/devboxd /srv/kept; mount -t tmpfs -o size=400k,mode=700,uid=$(id -u devboxd),gid=$(id -g devboxd) tmpfs /var/lib/devboxd \
@@ -173,11 +210,11 @@ fn full(world: &World) -> Outcome {
     let read = held(world, "alice");
     let written = reserve(world, "bob", "more");
     world.ok("root", &["sh", "-c", "systemctl stop devboxd; umount /var/lib/devboxd"])?;
-    ensure(read? == 1, "what is in it is told")?;
+    same(&read?, &1, "what is in it is told")?;
     written.expect(1)?.says("devboxd cannot use its ledger")
 }
 
-fn mode(world: &World) -> Outcome {
+fn a_mode_is_a_change(world: &World) -> Outcome {
     world.install_broker("[defaults]\nmax_boxes = 1\n")?;
     world.ok("root", &["chmod", "600", "/etc/devbox/users.toml"])?;
     let status = || world.ok("root", &call("Status", &[]));

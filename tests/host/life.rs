@@ -3,21 +3,21 @@
 //! libfaketime moves both clocks for devbox-ctl alone: to it, the host was awake all that time.
 
 use super::kill::walk_command;
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("life::work_that_no_branch_shows", hidden_work),
-    ("life::idle_warned_stopped", idle),
-    ("life::stopped_trashed_restored", whole),
-    ("life::the_trash_is_emptied", emptied),
-    ("life::its_own_terms", terms),
-    ("life::what_is_kept_may_be_lost_or_damaged", damaged),
-    ("life::time_that_nobody_saw_does_not_count", unseen),
-    ("life::used_while_it_is_to_be_stopped", race),
-    ("life::work_that_is_nowhere_else", work),
-    ("life::timers", timers),
-    ("life::cleanup_killed_at_every_step", killed),
-];
+tests! { Host:
+    work_that_no_branch_shows,
+    idle_warned_stopped,
+    stopped_trashed_restored,
+    the_trash_is_emptied,
+    its_own_terms,
+    what_is_kept_may_be_lost_or_damaged,
+    time_that_nobody_saw_does_not_count,
+    used_while_it_is_to_be_stopped,
+    work_that_is_nowhere_else,
+    timers,
+    #[slow] cleanup_killed_at_every_step,
+}
 
 /// Looks at boxes from one hour to another, four times an hour; `then` runs at the end of it.
 pub(crate) fn pass(world: &World, from: u32, to: u32, then: &str) -> Result<String, libtest_mimic::Failed> {
@@ -45,15 +45,30 @@ pub(crate) fn says(text: &str, what: &str) -> Outcome {
     ensure(text.contains(what), &format!("{what:?} is not in {text}"))
 }
 
-fn idle(world: &World) -> Outcome {
+fn idle_warned_stopped(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    says(&pass(world, 0, 1, WHY)?, "in 6 days it is stopped")?;
+    shows(&pass(world, 0, 1, WHY)?, &expect![[r#"
+        abc runs, and nobody has used it for 1 hour
+          evidence
+            1 hour ago  started
+          next
+            in 6 days it is stopped (about TIME)
+            you are told 3 days and 1 day before
+          to prevent it: use it, or `devbox-ctl keep-awake abc --for 8h`
+    "#]])?;
     ensure(pass(world, 1, 95, CLEANUP)?.is_empty(), "three days: nothing to say")?;
     let fourth = pass(world, 95, 97, CLEANUP)?;
-    says(&fourth, "nobody uses your box abc; in 2 days it is stopped")?;
+    shows(&fourth, &expect![[r#"
+        nobody uses your box abc; in 2 days it is stopped, and its data stays: `devbox-ctl why abc`
+    "#]])?;
     ensure(pass(world, 97, 98, CLEANUP)?.is_empty(), "once")?;
     // Where its owner reads it: in `list`, at a login on the host, and at one in the box; at logins once.
-    world.ctl(&["list"]).expect(0)?.says("warning: nobody uses your box abc")?;
+    world.ctl(&["list"]).expect(0)?.shows(&expect![[r#"
+        NAME  STATE  CPU  MEMORY  CREATED  IMAGE
+        abc  running  2  4G  SECONDS ago  localhost/devbox:latest
+        --- standard error
+        warning: nobody uses your box abc; in 2 days it is stopped, and its data stays: `devbox-ctl why abc`
+    "#]])?;
     let login = ["bash", "-ic", ". /opt/profile.sh"];
     std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/profile.sh"), world.path("/opt/profile.sh"))?;
     let program = "mkdir -p /usr/bin; ln -sf /usr/local/bin/devbox-ctl /usr/bin/devbox-ctl";
@@ -71,20 +86,61 @@ fn idle(world: &World) -> Outcome {
         ensure(json["stopsAt"].is_string() && json["lastActivityAt"].is_string(), &json.to_string())
     })?;
 
-    says(&pass(world, 98, 146, CLEANUP)?, "in 22 hours it is stopped")?;
+    shows(&pass(world, 98, 146, CLEANUP)?, &expect![[r#"
+        nobody uses your box abc; in 22 hours it is stopped, and its data stays: `devbox-ctl why abc`
+    "#]])?;
     let dry = pass(world, 146, 170, "devbox-ctl cleanup --dry-run; devbox-ctl cleanup --dry-run --json")?;
-    says(&dry, "stop abc\n")?;
-    says(&dry, "\"now\": \"do\"")?;
+    shows(&dry, &expect![[r#"
+        stop abc
+        [
+          {
+            "name": "abc",
+            "act": "stop",
+            "now": "do",
+            "at": "TIME",
+            "held": null
+          }
+        ]
+    "#]])?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-    says(&pass(world, 170, 170, CLEANUP)?, "abc is stopped: nobody had used it for 7 days")?;
-    world.ctl(&["status", "abc"]).expect(0)?.says("nobody had used it for 7 days")?;
-    says(&pass(world, 170, 170, WHY)?, "it goes to the trash")?;
+    shows(&pass(world, 170, 170, CLEANUP)?, &expect![[r#"
+        abc is stopped: nobody had used it for 7 days
+    "#]])?;
+    world.ctl(&["status", "abc"]).expect(0)?.shows(&expect![[r#"
+        name  abc
+        state  stopped
+        stopped  nobody had used it for 7 days, TIME (SECONDS ago)
+        used  TIME (SECONDS ago)
+        cpu  2
+        memory  4G
+        image  localhost/devbox:latest
+        volume  abc-data
+        unit  devbox-abc.service
+        created  TIME (SECONDS ago)
+    "#]])?;
+    shows(&pass(world, 170, 170, WHY)?, &expect![[r#"
+        abc is stopped
+          evidence
+            7 days ago  started
+          next
+            in 14 days it goes to the trash, and its data stays in it (about TIME)
+            you are told 3 days and 1 day before
+          to prevent it: `devbox-ctl start abc`
+    "#]])?;
     // Its owner has it again with one command, and it counts anew.
     world.ctl(&["start", "abc"]).expect(0)?;
-    says(&pass(world, 171, 172, WHY)?, "in 6 days it is stopped")
+    shows(&pass(world, 171, 172, WHY)?, &expect![[r#"
+        abc runs, and nobody has used it for 1 hour
+          evidence
+            1 hour ago  started
+          next
+            in 6 days it is stopped (about TIME)
+            you are told 3 days and 1 day before
+          to prevent it: use it, or `devbox-ctl keep-awake abc --for 8h`
+    "#]])
 }
 
-fn whole(world: &World) -> Outcome {
+fn stopped_trashed_restored(world: &World) -> Outcome {
     world.write(
         "/etc/devbox/users.toml",
         "[defaults]\nmax_boxes = 2\nidle_stop_days = 1\nstopped_destroy_days = 2\nwarn_days = [1]\n",
@@ -95,34 +151,74 @@ fn whole(world: &World) -> Outcome {
     let before = world.ctl(&key).expect(0)?.out;
     ensure(pass(world, 0, 1, CLEANUP)?.is_empty(), "just used")?;
     // Where all warnings are as long as the term, there is one half-way.
-    says(&pass(world, 1, 13, CLEANUP)?, "in 12 hours it is stopped, and its data stays")?;
+    shows(&pass(world, 1, 13, CLEANUP)?, &expect![[r#"
+        nobody uses your box abc; in 12 hours it is stopped, and its data stays: `devbox-ctl why abc`
+    "#]])?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-    says(&pass(world, 13, 26, CLEANUP)?, "abc is stopped: nobody had used it for 1 day")?;
-    says(&pass(world, 26, 52, CLEANUP)?, "your box abc is stopped; in")?;
-    world.ctl(&["list"]).expect(0)?.says("it goes to the trash")?;
-    says(&pass(world, 52, 77, "devbox-ctl cleanup --dry-run")?, "move abc to the trash")?;
+    shows(&pass(world, 13, 26, CLEANUP)?, &expect![[r#"
+        abc is stopped: nobody had used it for 1 day
+    "#]])?;
+    shows(&pass(world, 26, 52, CLEANUP)?, &expect![[r#"
+        your box abc is stopped; in 1 day it goes to the trash, and its data stays in it: `devbox-ctl why abc`
+    "#]])?;
+    world.ctl(&["list"]).expect(0)?.shows(&expect![[r#"
+        NAME  STATE  CPU  MEMORY  CREATED  IMAGE
+        abc  stopped  2  4G  SECONDS ago  localhost/devbox:latest
+        --- standard error
+        warning: your box abc is stopped; in 1 day it goes to the trash, and its data stays in it: `devbox-ctl why abc`
+    "#]])?;
+    shows(&pass(world, 52, 77, "devbox-ctl cleanup --dry-run")?, &expect![[r#"
+        move abc to the trash
+    "#]])?;
     // Where the trash is full, it stays where it is.
     world.ctl(&["create", "one", "--no-start"]).expect(0)?;
     world.ctl(&["destroy", "--yes", "one"]).expect(0)?;
     world.ctl(&["create", "two", "--no-start"]).expect(0)?;
     world.ctl(&["destroy", "--yes", "two"]).expect(0)?;
     ensure(pass(world, 77, 77, CLEANUP)?.is_empty(), "the trash is full")?;
-    says(&pass(world, 77, 77, WHY)?, "no place left in the trash")?;
+    shows(&pass(world, 77, 77, WHY)?, &expect![[r#"
+        abc is stopped
+          evidence
+            3 days ago  started
+          next
+            in SECONDS it goes to the trash, and its data stays in it (about TIME)
+            but not while there is no place left in the trash
+          to prevent it: `devbox-ctl start abc`
+    "#]])?;
     world.ctl(&["trash", "--empty", "--yes", "one", "two"]).expect(0)?;
-    says(&pass(world, 77, 77, CLEANUP)?, "abc is in the trash: it was stopped for 2 days")?;
-    world.ctl(&["list", "--json"]).expect(0).and_then(|ran| ensure(ran.out.trim() == "[]", &ran.out))?;
+    shows(&pass(world, 77, 77, CLEANUP)?, &expect![[r#"
+        abc is in the trash: it was stopped for 2 days; `devbox-ctl restore abc` brings it back
+    "#]])?;
+    world.ctl(&["list", "--json"]).expect(0).and_then(|ran| same(&ran.out.trim(), &"[]", &ran.out))?;
     let trashed = world.ctl(&["trash", "--json"]).expect(0)?.json()?;
     ensure(trashed[0]["trashedBy"] == "timer" && trashed[0]["emptiedAt"].is_null(), &trashed.to_string())?;
     // It stays until somebody says so.
     ensure(pass(world, 77, 500, CLEANUP)?.is_empty(), "nothing is due")?;
-    says(&pass(world, 500, 500, WHY)?, "nothing, whatever time passes")?;
+    shows(&pass(world, 500, 500, WHY)?, &expect![[r#"
+        abc is in the trash
+          evidence
+            20 days ago  started
+          next
+            nothing, whatever time passes
+    "#]])?;
     world.ctl(&["restore", "abc"]).expect(0)?;
-    world.ctl(&["exec", "abc", "--", "sh", "-c", "cat note; echo $WHO"]).expect(0)?.says("kept\nme")?;
-    ensure(world.ctl(&key).expect(0)?.out == before, "it is the same box, by its host key")?;
-    says(&pass(world, 501, 502, WHY)?, "it is stopped (about")
+    world.ctl(&["exec", "abc", "--", "sh", "-c", "cat note; echo $WHO"]).expect(0)?.shows(&expect![[r#"
+        kept
+        me
+    "#]])?;
+    same(&world.ctl(&key).expect(0)?.out, &before, "it is the same box, by its host key")?;
+    shows(&pass(world, 501, 502, WHY)?, &expect![[r#"
+        abc runs, and nobody has used it for 1 hour
+          evidence
+            1 hour ago  started
+          next
+            in 23 hours it is stopped (about TIME)
+            you are told 12 hours before
+          to prevent it: use it, or `devbox-ctl keep-awake abc --for 8h`
+    "#]])
 }
 
-fn emptied(world: &World) -> Outcome {
+fn the_trash_is_emptied(world: &World) -> Outcome {
     world.write(
         "/etc/devbox/users.toml",
         "[defaults]\ntrash_days = 1\nreclaim_days = 1\nstopped_destroy_days = 1\nwarn_days = [1]\n",
@@ -134,15 +230,20 @@ fn emptied(world: &World) -> Outcome {
     world.ctl(&["exec", "work", "--", "sh", "-c", begun]).expect(0)?;
     world.ctl(&["stop", "clean", "work"]).expect(0)?;
     pass(world, 0, 13, CLEANUP)?;
-    let moved = pass(world, 13, 26, CLEANUP)?;
-    says(&moved, "clean is in the trash")?;
-    says(&moved, "work is in the trash")?;
+    shows(&pass(world, 13, 26, CLEANUP)?, &expect![[r#"
+        clean is in the trash: it was stopped for 1 day; `devbox-ctl restore clean` brings it back
+        work is in the trash: it was stopped for 1 day; `devbox-ctl restore work` brings it back
+    "#]])?;
     world.ctl(&["destroy", "--yes", "mine"]).expect(0)?;
-    let told = pass(world, 26, 39, CLEANUP)?;
-    says(&told, "your box clean is in the trash; in")?;
-    says(&told, "work is in the trash; in")?;
-    says(&told, "git work in it that is nowhere else: repo: 1 changed file")?;
-    says(&at(world, 39 * 60, "devbox-ctl list 2>&1")?, "your box clean is in the trash; in")?;
+    shows(&pass(world, 26, 39, CLEANUP)?, &expect![[r#"
+        your box clean is in the trash; in 12 hours it is deleted for good: `devbox-ctl why clean`
+        your box work is in the trash; in 12 hours it is deleted for good: `devbox-ctl why work`; git work in it that is nowhere else: repo: 1 changed file
+    "#]])?;
+    shows(&at(world, 39 * 60, "devbox-ctl list 2>&1")?, &expect![[r#"
+        no boxes; `devbox-ctl create NAME` makes one
+        warning: your box clean is in the trash; in 12 hours it is deleted for good: `devbox-ctl why clean`
+        warning: your box work is in the trash; in 12 hours it is deleted for good: `devbox-ctl why work`
+    "#]])?;
     // What the timer put there says when it is deleted, unless there is work in it.
     let trash: serde_json::Value = serde_json::from_str(&at(world, 39 * 60, "devbox-ctl trash --json")?)?;
     let until =
@@ -151,26 +252,44 @@ fn emptied(world: &World) -> Outcome {
         ensure(until(name).is_some_and(|at| at.is_string() == is_told), &format!("{name}: {trash:#}"))?;
     }
     let gone = pass(world, 39, 52, CLEANUP)?;
-    says(&gone, "mine is deleted: it was in the trash for 1 day")?;
-    says(&gone, "clean is deleted")?;
+    shows(&gone, &expect![[r#"
+        clean is deleted: it was in the trash for 1 day
+        mine is deleted: it was in the trash for 1 day
+    "#]])?;
     ensure(!gone.contains("work is deleted"), &gone)?;
-    says(&pass(world, 52, 99, "devbox-ctl cleanup; devbox-ctl why work")?, "while there may be work in it")?;
+    shows(&pass(world, 52, 99, "devbox-ctl cleanup; devbox-ctl why work")?, &expect![[r#"
+        work is in the trash
+          git work that is nowhere else: repo: 1 changed file
+          next
+            in SECONDS it is deleted for good (about TIME)
+            but not while there may be work in it that is nowhere else
+          to prevent it: `devbox-ctl restore work`
+    "#]])?;
     let volumes = world.ok("alice", &["sh", "-c", "podman volume ls --quiet | sort | tr '\\n' ' '"])?;
-    ensure(volumes == "work--state work-data ", &volumes)?;
+    same(&volumes, &"work--state work-data ", &volumes)?;
     world.ctl(&["trash", "--empty", "--yes"]).expect(0).map(drop)
 }
 
-fn terms(world: &World) -> Outcome {
+fn its_own_terms(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nwarn_days = []\nmax_idle_stop_days = 10\n");
     world.ctl(&["create", "abc", "--idle-stop-days", "1"]).expect(0)?;
     world.ctl(&["create", "long", "--idle-stop-days", "90"]).expect(0)?;
     pass(world, 0, 23, CLEANUP)?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-    says(&pass(world, 23, 25, CLEANUP)?, "abc is stopped")?;
-    says(&pass(world, 25, 25, "devbox-ctl why long")?, "in 8 days it is stopped")
+    shows(&pass(world, 23, 25, CLEANUP)?, &expect![[r#"
+        abc is stopped: nobody had used it for 1 day
+    "#]])?;
+    shows(&pass(world, 25, 25, "devbox-ctl why long")?, &expect![[r#"
+        long runs, and nobody has used it for 1 day
+          evidence
+            1 day ago  started
+          next
+            in 8 days it is stopped (about TIME)
+          to prevent it: use it, or `devbox-ctl keep-awake long --for 8h`
+    "#]])
 }
 
-fn damaged(world: &World) -> Outcome {
+fn what_is_kept_may_be_lost_or_damaged(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     pass(world, 0, 100, CLEANUP)?;
     let kept = "/home/alice/.local/state/devbox/life.json";
@@ -193,7 +312,7 @@ fn damaged(world: &World) -> Outcome {
     world.ok("alice", &["sh", "-c", "rm .local/state/devbox/life.json; test -s /etc/passwd"]).map(drop)
 }
 
-fn unseen(world: &World) -> Outcome {
+fn time_that_nobody_saw_does_not_count(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     pass(world, 0, 1, "true")?;
     // The timer did not run for a month, or the clocks were wrong by ten years and right again.
@@ -207,10 +326,18 @@ fn unseen(world: &World) -> Outcome {
         ensure(faked(at)?.is_empty(), at)?;
     }
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
-    world.ctl(&["why", "abc"]).expect(0)?.says("in 6 days it is stopped").map(drop)
+    world.ctl(&["why", "abc"]).expect(0)?.shows(&expect![[r#"
+        abc runs, and nobody has used it for 1 hour
+          evidence
+            SECONDS ago  started
+          next
+            in 6 days it is stopped (about TIME)
+            you are told 3 days and 1 day before
+          to prevent it: use it, or `devbox-ctl keep-awake abc --for 8h`
+    "#]]).map(drop)
 }
 
-fn race(world: &World) -> Outcome {
+fn used_while_it_is_to_be_stopped(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nidle_stop_days = 1\nwarn_days = []\n");
     world.ctl(&["create", "abc"]).expect(0)?;
     pass(world, 0, 25, "devbox-ctl cleanup --dry-run")?;
@@ -218,8 +345,8 @@ fn race(world: &World) -> Outcome {
     let folder = ".config/containers/systemd/devbox/abc";
     let holder = world.spawn("alice", &["flock", folder, "sh", "-c", "until test -e go; do sleep 0.1; done"]);
     let script = format!(
-        "until ! flock -n {folder} true; do :; done; export NO_FAKE_STAT=1 LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1); FAKETIME=+1505m devbox-ctl cleanup & \
-         until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q devbox/abc; do :; done; \
+        "until ! flock -n {folder} true; do sleep 0.01; done; export NO_FAKE_STAT=1 LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1); FAKETIME=+1505m devbox-ctl cleanup & \
+         until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q devbox/abc; do sleep 0.01; done; \
          unset LD_PRELOAD; podman exec devbox-abc touch /run/devbox/active; touch go; wait $!"
     );
     let ran = world.run("alice", &["timeout", "60", "sh", "-c", &script]).expect(0)?;
@@ -229,7 +356,7 @@ fn race(world: &World) -> Outcome {
     world.ctl(&["exec", "abc", "--", "true"]).expect(0).map(drop)
 }
 
-fn work(world: &World) -> Outcome {
+fn work_that_is_nowhere_else(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let inside = r#"
         set -e; git config --global user.email a@b; git config --global user.name a; git config --global init.defaultBranch main
@@ -255,10 +382,10 @@ name')/file"
     world.ctl(&["exec", "abc", "--", "test", "!", "-e", "ran"]).expect(0)?;
     world.ok("alice", &["test", "!", "-e", "/tmp/ran"])?;
     let left = world.ok("alice", &["podman", "ps", "--all", "--format={{.Names}}"])?;
-    ensure(left == "devbox-abc\n", &left)
+    same(&left, &"devbox-abc\n", &left)
 }
 
-fn hidden_work(world: &World) -> Outcome {
+fn work_that_no_branch_shows(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let inside = r"
         set -e; git config --global user.email a@b; git config --global user.name a; git config --global init.defaultBranch main
@@ -287,14 +414,14 @@ fn timers(world: &World) -> Outcome {
     world.ctl(&["why", "abc"]).expect(0)?.says("started")?;
     let enabled =
         world.ok("alice", &["systemctl", "--user", "is-enabled", "devboxes-sample.timer", "devboxes-cleanup.timer"])?;
-    ensure(enabled == "enabled\nenabled\n", &enabled)?;
+    same(&enabled, &"enabled\nenabled\n", &enabled)?;
     let verify = "systemd-analyze --user verify /usr/lib/systemd/user/devboxes-sample.* /usr/lib/systemd/user/devboxes-cleanup.* 2>&1";
     let said = world.ok("alice", &["sh", "-c", verify])?;
     ensure(said.is_empty(), &said)
 }
 
 /// Whatever the timer's run was killed at, the next one does what is due, once.
-fn killed(world: &World) -> Outcome {
+fn cleanup_killed_at_every_step(world: &World) -> Outcome {
     world.write("/etc/devbox/users.toml", "[defaults]\nidle_stop_days = 1\nwarn_days = []\n");
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "touch", "kept"]).expect(0)?;

@@ -1,16 +1,16 @@
 //! Boxes that the broker lets onto the tailnet: key at start, device, and both gone with the box.
 
-use xtask::tailnet::{TAG, Tailnet, tag_of};
+use testbed::tailnet::{TAG, Tailnet, tag_of};
 
 use super::broker::call;
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("login::from_create_to_destroy", whole_life),
-    ("login::back_from_the_trash", back),
-    ("login::anothers_key", anothers),
-    ("login::a_provider_that_is_away", away),
-];
+tests! { Host:
+    from_create_to_destroy,
+    back_from_the_trash,
+    anothers_key,
+    a_provider_that_is_away,
+}
 
 pub(super) fn text(e: impl std::fmt::Display) -> String {
     format!("{e:#}")
@@ -28,13 +28,21 @@ pub(super) fn install(world: &World, tailnet: &Tailnet) -> Outcome {
     Ok(())
 }
 
-fn whole_life(world: &World) -> Outcome {
+fn from_create_to_destroy(world: &World) -> Outcome {
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
-    let created = world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
-    created.says("tailnet  ssh dev@abc (")?;
+    world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?.shows(&expect![[r#"
+        abc is ready (SECONDS)
+          shell  devbox-ctl ssh abc
+          command  devbox-ctl exec abc -- CMD
+          editor  `devbox-ctl ssh-config --install`, then connect to host abc
+          tailnet  ssh dev@abc (TAILNET-ADDRESS)
+                   http://abc:8080 (code-server)
+                   zed ssh://dev@abc/home/dev
+          stop  devbox-ctl stop abc
+    "#]])?;
     let node = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
-    ensure(node["tags"] == serde_json::json!([tag_of("alice"), TAG]), &format!("its tags: {node}"))?;
+    same(&node["tags"], &serde_json::json!([tag_of("alice"), TAG]), &format!("its tags: {node}"))?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
     ensure(status["tailscaleHostname"] == "abc" && status["tailnet"] == "on", &status.to_string())?;
     ensure(node["ipAddresses"].as_array().is_some_and(|a| a.contains(&status["tailscaleIP"])), &status.to_string())?;
@@ -42,15 +50,17 @@ fn whole_life(world: &World) -> Outcome {
     // A restart needs no key, and the box is the same device.
     let keys = || world.run("root", &["devbox-ctl", "admin", "audit"]).out.matches(" key ").count();
     let before = keys();
-    ensure(before == 1, &format!("{before} keys were given"))?;
+    same(&before, &1, &format!("{before} keys were given"))?;
     world.ctl(&["restart", "abc"]).expect(0)?;
     let again = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
     ensure(again["tailnet"] == "on" && again["tailscaleIP"] == status["tailscaleIP"], &again.to_string())?;
-    ensure(keys() == before, "no other key")?;
+    same(&keys(), &before, "no other key")?;
 
     // Another key, for the same device, while somebody works in it.
     let shell = world.spawn("alice", &["podman", "exec", "devbox-abc", "sleep", "infinity"]);
-    world.ctl(&["rotate-key", "abc"]).expect(0)?.says("abc has logged in anew")?;
+    world.ctl(&["rotate-key", "abc"]).expect(0)?.shows(&expect![[r#"
+        abc has logged in anew (TAILNET-ADDRESS)
+    "#]])?;
     let rotated = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
     ensure(rotated["id"] == node["id"] && rotated["nodeKey"] != node["nodeKey"], &format!("{rotated} of {node}"))?;
     world.ok("alice", &["podman", "exec", "devbox-abc", "pgrep", "-x", "sleep"])?;
@@ -61,7 +71,7 @@ fn whole_life(world: &World) -> Outcome {
 }
 
 /// Its device goes with it, and comes back under the same name, on a key of its own.
-fn back(world: &World) -> Outcome {
+fn back_from_the_trash(world: &World) -> Outcome {
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
     world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
@@ -72,27 +82,41 @@ fn back(world: &World) -> Outcome {
     let ask = &as_box_abc("/run/devboxd/login.sock");
     for id in ["tailnet-login", "tailnet-key", "tailnet-key-anew", "tailnet-key-rotated"] {
         let given = world.ok("alice", &["perl", "-e", ask, id])?;
-        ensure(given == "0", &format!("alice was given {given} bytes of {id}"))?;
+        same(&given, &"0", &format!("alice was given {given} bytes of {id}"))?;
     }
     world.run("alice", &call("Tailnet", &["s", "abc"])).expect(1)?;
     world.ctl(&["rotate-key", "abc"]).expect(10)?;
-    world.ctl(&["restore", "abc"]).expect(0)?.says("tailnet  ssh dev@abc (")?;
+    world.ctl(&["restore", "abc"]).expect(0)?.shows(&expect![[r#"
+        abc is ready (SECONDS)
+          shell  devbox-ctl ssh abc
+          command  devbox-ctl exec abc -- CMD
+          editor  `devbox-ctl ssh-config --install`, then connect to host abc
+          tailnet  ssh dev@abc (TAILNET-ADDRESS)
+                   http://abc:8080 (code-server)
+                   zed ssh://dev@abc/home/dev
+          stop  devbox-ctl stop abc
+    "#]])?;
     let again = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
     ensure(again["id"] != node["id"] && again["tags"] == node["tags"], &format!("{again} after {node}"))?;
-    ensure(tailnet.nodes().map_err(text)?.len() == 1, "one device")?;
+    same(&tailnet.nodes().map_err(text)?.len(), &1, "one device")?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
     ensure(status["tailscaleHostname"] == "abc" && status["tailnet"] == "on", &status.to_string())?;
     let keys = world.run("root", &["devbox-ctl", "admin", "audit"]).out.matches(" key ").count();
-    ensure(keys == 2, &format!("{keys} keys were given"))?;
+    same(&keys, &2, &format!("{keys} keys were given"))?;
     // With nobody to ask it is in the trash all the same, and its device goes when there is somebody.
     tailnet.stop().map_err(text)?;
-    world.ctl(&["destroy", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
+    world.ctl(&["destroy", "--yes", "abc"]).expect(9)?.shows(&expect![[r#"
+        abc is in the trash until DATE; `devbox-ctl restore abc` brings it back
+        --- standard error
+        error: abc could not be taken off the tailnet yet
+          hint: that is tried again every quarter of an hour; `journalctl -u devboxd` says why
+    "#]])?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
-    ensure(status["state"] == "trashed", &status.to_string())?;
+    same(&status["state"], &"trashed", &status.to_string())?;
     tailnet.start().map_err(text)?;
     // Restored before anybody has: the old one goes, and there is one of the name.
     world.ctl(&["restore", "abc"]).expect(0)?;
-    ensure(tailnet.nodes().map_err(text)?.len() == 1, "one device")?;
+    same(&tailnet.nodes().map_err(text)?.len(), &1, "one device")?;
     let last = tailnet.node("abc").map_err(text)?.ok_or("no node")?;
     ensure(last["id"] != again["id"], "another one")?;
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
@@ -109,34 +133,48 @@ pub(super) fn as_box_abc(socket: &str) -> String {
 }
 
 /// The name in a peer's address is the peer's own word.
-fn anothers(world: &World) -> Outcome {
+fn anothers_key(world: &World) -> Outcome {
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     let ask = &as_box_abc("/run/devboxd/login.sock");
     for id in ["tailnet-login", "tailnet-key", "tailnet-key-anew", "tailnet-key-rotated"] {
         let given = world.ok("bob", &["perl", "-e", ask, id])?;
-        ensure(given == "0", &format!("bob was given {given} bytes of {id}"))?;
+        same(&given, &"0", &format!("bob was given {given} bytes of {id}"))?;
     }
     ensure(world.ok("alice", &["perl", "-e", ask, "tailnet-key"])? != "0", "alice may have it")?;
     world.run("bob", &call("Tailnet", &["s", "abc"])).expect(1).map(drop)
 }
 
-fn away(world: &World) -> Outcome {
+fn a_provider_that_is_away(world: &World) -> Outcome {
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
     tailnet.stop().map_err(text)?;
     // It is a box all the same, and why it is not on the tailnet is said.
-    let created = world.ctl(&["create", "abc"]).expect(0)?;
-    created.says("abc is not on the tailnet: ")?;
+    world.ctl(&["create", "abc"]).expect(0)?.shows(&expect![[r#"
+        abc is ready (SECONDS)
+          shell  devbox-ctl ssh abc
+          command  devbox-ctl exec abc -- CMD
+          editor  `devbox-ctl ssh-config --install`, then connect to host abc
+          stop  devbox-ctl stop abc
+        --- standard error
+        warning: error: abc is not on the tailnet: reaching the provider: https://198.18.1.1:8443: io: Connection refused (os error 111)
+          hint: it is tried again at the next start; `devbox-ctl restart NAME` tries now
+
+    "#]])?;
     world.ctl(&["exec", "abc", "--", "true"]).expect(0)?;
     tailnet.start().map_err(text)?;
     world.ctl(&["restart", "abc"]).expect(0)?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
-    ensure(status["tailnet"] == "on", &status.to_string())?;
+    same(&status["tailnet"], &"on", &status.to_string())?;
     // With nobody to ask its device stays, and goes when there is somebody.
     tailnet.stop().map_err(text)?;
-    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(9)?.says("could not be taken off the tailnet yet")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(9)?.shows(&expect![[r#"
+        abc is deleted
+        --- standard error
+        error: abc could not be taken off the tailnet yet
+          hint: that is tried again every quarter of an hour; `journalctl -u devboxd` says why
+    "#]])?;
     tailnet.start().map_err(text)?;
     ensure(tailnet.node("abc").map_err(text)?.is_some(), "it is there still")?;
     world.ok("root", &["systemctl", "start", "devbox-tidy"])?;

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use libtest_mimic::Failed;
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("prune::what_somebody_needs_stays", needed),
-    ("prune::what_a_list_needs_and_what_has_two_names", listed),
-    ("prune::what_cannot_be_read_is_needed", unreadable),
-    ("prune::killed_at_any_time", killed),
-    ("prune::beside_creates", beside_creates),
-];
+tests! { Host:
+    what_somebody_needs_stays,
+    what_a_list_needs_and_what_has_two_names,
+    what_cannot_be_read_is_needed,
+    killed_at_any_time,
+    beside_creates,
+}
 
 /// Long ago, by its own word: what is young may be of a build that is at work.
 const OLD: &str = "--timestamp=1700000000";
@@ -46,12 +46,12 @@ fn begin(world: &World) -> Outcome {
     let script = "podman images --filter manifest=true --quiet | xargs -r podman manifest rm; podman images --quiet --no-trunc | sort -u | grep -v \"$(podman image inspect --format '{{.Id}}' localhost/devbox:latest)\" | xargs -r podman image rm --force";
     for user in ["alice", "bob"] {
         world.ok(user, &["sh", "-c", script])?;
-        ensure(images(world, user)?.len() == 1, &format!("{:?}", images(world, user)?))?;
+        same(&images(world, user)?.len(), &1, &format!("{:?}", images(world, user)?))?;
     }
     Ok(())
 }
 
-fn needed(world: &World) -> Outcome {
+fn what_somebody_needs_stays(world: &World) -> Outcome {
     begin(world)?;
     // Each name is another image's by now, but for the boxes that have it still.
     let runs = build(world, "alice", "runs:1", "old", &[OLD])?;
@@ -83,23 +83,25 @@ fn needed(world: &World) -> Outcome {
     ensure(data.contains("stopped-data") && data.contains("mine"), &data)?;
 
     let plan = told(world, &["--dry-run"])?;
-    ensure(plan == [left.clone()], &format!("{plan:?} instead of {left}"))?;
-    ensure(images(world, "alice")? == before, "a dry run does nothing")?;
+    same(&plan[..], std::slice::from_ref(&left), &format!("{plan:?} instead of {left}"))?;
+    same(&images(world, "alice")?, &before, "a dry run does nothing")?;
     world.ctl(&["prune", "--dry-run"]).expect(0)?.says("1 image to remove")?;
-    ensure(told(world, &[])? == plan, "what was planned")?;
+    same(&told(world, &[])?, &plan, "what was planned")?;
     let mut rest = before;
     rest.remove(&left);
-    ensure(images(world, "alice")? == rest, "that and nothing else")?;
-    world.ctl(&["prune"]).expect(0)?.says("nothing was removed")?;
+    same(&images(world, "alice")?, &rest, "that and nothing else")?;
+    world.ctl(&["prune"]).expect(0)?.shows(&expect![[r#"
+        nothing was removed
+    "#]])?;
 
     // With a name it goes only by its owner's word, and not without one.
     world.ctl(&["prune", "--all"]).expect(1)?.says("there is no terminal to ask on")?;
     let plan = told(world, &["--all", "--dry-run"])?;
     // The box has its name still, and starts with the newer one next time.
     ensure(plan == [unused.clone()] && rest.contains(&newer), &format!("{plan:?}"))?;
-    ensure(told(world, &["--all", "--yes"])? == plan, "what was planned")?;
+    same(&told(world, &["--all", "--yes"])?, &plan, "what was planned")?;
     rest.remove(&unused);
-    ensure(images(world, "alice")? == rest, "that and nothing else")?;
+    same(&images(world, "alice")?, &rest, "that and nothing else")?;
     for (id, whose) in [
         (&runs, "running"),
         (&stopped, "stopped"),
@@ -111,7 +113,7 @@ fn needed(world: &World) -> Outcome {
         ensure(rest.contains(id), whose)?;
     }
     ensure(images(world, "bob")?.contains(&bobs), "another owner's")?;
-    ensure(volumes(world)? == data, "every volume and what is in it")?;
+    same(&volumes(world)?, &data, "every volume and what is in it")?;
     world.ctl(&["start", "stopped"]).expect(0)?;
     world.ctl(&["restore", "trashed"]).expect(0)?;
     world.ok(
@@ -125,7 +127,7 @@ fn needed(world: &World) -> Outcome {
     Ok(())
 }
 
-fn listed(world: &World) -> Outcome {
+fn what_a_list_needs_and_what_has_two_names(world: &World) -> Outcome {
     begin(world)?;
     let member = build(world, "alice", "member:1", "m", &[OLD])?;
     world.ok("alice", &["podman", "manifest", "create", "many:1", "localhost/member:1"])?;
@@ -137,16 +139,16 @@ fn listed(world: &World) -> Outcome {
     ensure(!shown.contains("<none>"), &format!("nothing without a name: {shown}"))?;
 
     let plan = told(world, &["--all", "--dry-run"])?;
-    ensure(plan == [twice.clone()], &format!("once: {plan:?} instead of {twice}, and not {member}"))?;
+    same(&plan[..], std::slice::from_ref(&twice), &format!("once: {plan:?} instead of {twice}, and not {member}"))?;
     world.ctl(&["prune", "--all", "--dry-run"]).expect(0)?.says("1 image to remove")?;
-    ensure(told(world, &["--all", "--yes"])? == plan, "what was planned")?;
+    same(&told(world, &["--all", "--yes"])?, &plan, "what was planned")?;
     let left = images(world, "alice")?;
     ensure(!left.contains(&twice) && left.contains(&member), &format!("{left:?}"))?;
     world.ctl(&["start", "listed"]).expect(0)?;
     world.ctl(&["destroy", "--now", "--yes", "listed"]).expect(0).map(drop)
 }
 
-fn unreadable(world: &World) -> Outcome {
+fn what_cannot_be_read_is_needed(world: &World) -> Outcome {
     begin(world)?;
     let left = build(world, "alice", "left:1", "a", &[OLD])?;
     world.ok("alice", &["podman", "untag", &left])?;
@@ -161,7 +163,7 @@ fn unreadable(world: &World) -> Outcome {
         for ran in runs {
             ran.expect(7)?.says("nothing was removed")?;
         }
-        ensure(images(world, "alice")? == before, breaks)
+        same(&images(world, "alice")?, &before, breaks)
     };
     let trash = ".config/containers/devbox-trash";
     refuses(&format!("chmod 0 {trash}"), &format!("chmod 700 {trash}"))?;
@@ -179,7 +181,7 @@ fn unreadable(world: &World) -> Outcome {
     ensure(!images(world, "alice")?.contains(&left), "and goes where all can be read")
 }
 
-fn killed(world: &World) -> Outcome {
+fn killed_at_any_time(world: &World) -> Outcome {
     begin(world)?;
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     let mut left = Vec::new();

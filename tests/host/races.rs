@@ -1,27 +1,27 @@
 //! Commands that meet each other, or a signal, at a bad moment.
 
 use super::faults::{MUTE, image, wait_for_start};
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("races::keep_is_never_taken_back", keep_grows),
-    ("races::another_box_of_the_name_is_left_alone", another_box),
-    ("races::a_box_at_work_is_not_recovered", at_work),
-    ("races::create_waits_until_the_old_box_is_forgotten", forgotten),
-    ("races::ctrl_c_ends_a_list_of_boxes", ctrl_c_list),
-    ("races::ctrl_c_at_the_question", ctrl_c_question),
-    ("races::an_interrupted_restart_leaves_it_stopped", ctrl_c_restart),
-    ("races::a_full_disk_stops_no_stop_and_no_destroy", full_disk),
-    ("races::odd_folders_among_the_units", odd_folders),
-    ("races::the_first_key_is_made_once", first_key),
-    ("races::the_include_file_knows_every_box", include_file),
-    ("races::root_has_no_boxes", root),
-    ("races::logs_do_not_command_the_terminal", logs),
-];
+tests! { Host:
+    keep_is_never_taken_back,
+    another_box_of_the_name_is_left_alone,
+    a_box_at_work_is_not_recovered,
+    create_waits_until_the_old_box_is_forgotten,
+    ctrl_c_ends_a_list_of_boxes,
+    ctrl_c_at_the_question,
+    an_interrupted_restart_leaves_it_stopped,
+    a_full_disk_stops_no_stop_and_no_destroy,
+    odd_folders_among_the_units,
+    the_first_key_is_made_once,
+    the_include_file_knows_every_box,
+    root_has_no_boxes,
+    logs_do_not_command_the_terminal,
+}
 
 const BOXES: &str = ".config/containers/systemd/devbox";
 
-fn keep_grows(world: &World) -> Outcome {
+fn keep_is_never_taken_back(world: &World) -> Outcome {
     let kept = || {
         let volumes = world.ok("alice", &["podman", "volume", "ls", "-q"])?;
         ensure(volumes.contains("abc--state\n") && volumes.contains("abc-data\n"), &volumes)
@@ -29,17 +29,26 @@ fn keep_grows(world: &World) -> Outcome {
     // Cut short while everything was to go; what is left of it can still be kept.
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ok("alice", &["touch", &format!("{BOXES}/abc/destroying")])?;
-    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?.says("its data is kept")?;
+    world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?.shows(&expect![[r#"
+        abc is deleted; its data is kept
+    "#]])?;
     kept()?;
     // Cut short while the data was to stay: it stays.
     world.ctl(&["create", "abc"]).expect(0)?;
     let mark = format!("cd {BOXES}/abc && touch keep-abc-data keep-abc--state destroying");
     world.ok("alice", &["sh", "-c", &mark])?;
-    world.ctl(&["start", "abc"]).expect(10)?.says("destroying abc had been cut short; it is finished now")?;
+    world.ctl(&["start", "abc"]).expect(10)?.shows(&expect![[r#"
+        --- standard error
+        warning: destroying abc had been cut short; it is finished now
+        error: you have no box called abc
+          hint: `devbox-ctl list` shows yours
+    "#]])?;
     kept()?;
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ok("alice", &["sh", "-c", &mark])?;
-    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?.says("as the destroy before this one had said")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?.shows(&expect![[r#"
+        abc is deleted; its data is kept, as the destroy before this one had said
+    "#]])?;
     kept()?;
     // A `keep` without its `destroying` was never decided.
     world.ctl(&["create", "abc"]).expect(0)?;
@@ -49,30 +58,30 @@ fn keep_grows(world: &World) -> Outcome {
 }
 
 /// While a command waits for the lock, the box goes and another of its name comes.
-fn another_box(world: &World) -> Outcome {
+fn another_box_of_the_name_is_left_alone(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     for verb in [&["destroy", "--now", "--yes", "abc"][..], &["start", "abc"]] {
         let swap = "exec 9<abc; flock 9; echo held; \
-                    until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q 'devbox/abc$'; do :; done; \
+                    until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q 'devbox/abc$'; do sleep 0.01; done; \
                     cp -a abc ../../new; mv abc ../../old; mv ../../new abc; rm -r ../../old";
         let holder = world.spawn("alice", &["sh", "-c", &format!("cd {BOXES} && {{ {swap}; }}")]);
-        world.run("alice", &["sh", "-c", &format!("while flock -n {BOXES}/abc true; do :; done")]);
+        world.run("alice", &["sh", "-c", &format!("while flock -n {BOXES}/abc true; do sleep 0.01; done")]);
         world.ctl(verb).expect(10)?;
         holder.finish().expect(0)?;
     }
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
-    ensure(status["state"] == "stopped", "the other box is as it was")
+    same(&status["state"], &"stopped", "the other box is as it was")
 }
 
 /// Marks of a command that is still at work are its own.
-fn at_work(world: &World) -> Outcome {
+fn a_box_at_work_is_not_recovered(world: &World) -> Outcome {
     world.ctl(&["create", "pee"]).expect(0)?;
     world.ctl(&["create", "que", "--no-start"]).expect(0)?;
     let hold =
         format!("cd {BOXES}; touch pee/destroying que/creating; exec 8<pee 9<que; flock 8; flock 9; echo held; read x");
     let mut holder = world.command("alice", &["sh", "-c", &hold]);
     let mut holder = holder.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn()?;
-    world.run("alice", &["sh", "-c", &format!("while flock -n {BOXES}/que true; do :; done")]);
+    world.run("alice", &["sh", "-c", &format!("while flock -n {BOXES}/que true; do sleep 0.01; done")]);
     let ran = world.ctl(&["create", "other", "--no-start"]).expect(0)?;
     let still = world.run("alice", &["test", "-e", &format!("{BOXES}/que/creating")]);
     drop(holder.stdin.take());
@@ -80,26 +89,30 @@ fn at_work(world: &World) -> Outcome {
     ensure(ran.err.is_empty(), &ran.err)?;
     still.expect(0)?;
     world.ctl(&["exec", "pee", "--", "true"]).expect(0)?;
-    let ran = world.ctl(&["stop", "nobody"]).expect(10)?;
-    ran.says("destroying pee had been cut short; it is finished now")?;
-    ran.says("creating que had been cut short; it is not started")
+    world.ctl(&["stop", "nobody"]).expect(10)?.shows(&expect![[r#"
+        --- standard error
+        warning: destroying pee had been cut short; it is finished now
+        warning: creating que had been cut short; it is not started: `devbox-ctl start que`, or `devbox-ctl destroy que`
+        error: you have no box called nobody
+          hint: `devbox-ctl list` shows yours
+    "#]])
 }
 
-fn forgotten(world: &World) -> Outcome {
+fn create_waits_until_the_old_box_is_forgotten(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
     // As a destroy is between its last two steps: withdrawn, and systemd still knows the unit.
     let withdraw = format!(
         "cd {BOXES}; exec 9<abc; flock 9; mv abc ../../devbox-stage/gone-abc--1; \
-         until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q 'gone-abc--1$'; do :; done; \
+         until ls -l /proc/$(pgrep -x devbox-ctl)/fd 2>/dev/null | grep -q 'gone-abc--1$'; do sleep 0.01; done; \
          systemctl --user daemon-reload; rm -r ../../devbox-stage/gone-abc--1"
     );
     let destroyer = world.spawn("alice", &["sh", "-c", &withdraw]);
-    world.run("alice", &["sh", "-c", "until test -e .config/containers/devbox-stage/gone-abc--1; do :; done"]);
+    world.run("alice", &["sh", "-c", "until test -e .config/containers/devbox-stage/gone-abc--1; do sleep 0.01; done"]);
     world.ctl(&["create", "abc"]).expect(0)?;
     destroyer.finish().expect(0).map(drop)
 }
 
-fn ctrl_c_list(world: &World) -> Outcome {
+fn ctrl_c_ends_a_list_of_boxes(world: &World) -> Outcome {
     image(world, "mute:1", MUTE)?;
     world.ctl(&["create", "ctrl-one", "--no-start", "--image", "localhost/mute:1"]).expect(0)?;
     world.ctl(&["create", "ctrl-two", "--no-start"]).expect(0)?;
@@ -109,32 +122,36 @@ fn ctrl_c_list(world: &World) -> Outcome {
     start.finish().expect(130)?;
     for name in ["ctrl-one", "ctrl-two"] {
         let status = world.ctl(&["status", name, "--json"]).expect(0)?.json()?;
-        ensure(status["state"] == "stopped", &status.to_string())?;
+        same(&status["state"], &"stopped", &status.to_string())?;
         ensure(world.folder(name).join("stopped").exists(), "still marked")?;
     }
     Ok(())
 }
 
-fn ctrl_c_question(world: &World) -> Outcome {
+fn ctrl_c_at_the_question(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
-    let typed = "rm -f /tmp/typed; { until grep -q 'Destroy abc' /tmp/typed 2>/dev/null; do :; done; printf '\\003'; } | \
+    let typed = "rm -f /tmp/typed; { until grep -q 'Destroy abc' /tmp/typed 2>/dev/null; do sleep 0.01; done; printf '\\003'; } | \
                  script -qfec 'devbox-ctl destroy abc' /tmp/typed";
     let ran = world.run("alice", &["sh", "-c", typed]).expect(130)?;
     ensure(!ran.out.contains("not destroyed"), "it answers the signal, not the end of the input")?;
     world.ctl(&["status", "abc"]).expect(0).map(drop)
 }
 
-fn ctrl_c_restart(world: &World) -> Outcome {
+fn an_interrupted_restart_leaves_it_stopped(world: &World) -> Outcome {
     image(world, "mute:1", MUTE)?;
     world.ctl(&["create", "ctrl-again", "--no-start", "--image", "localhost/mute:1"]).expect(0)?;
     let restart = world.spawn("alice", &["devbox-ctl", "restart", "ctrl-again"]);
     wait_for_start(world, "devbox-ctrl-again.service")?;
     world.ok("alice", &["pkill", "-INT", "-x", "devbox-ctl"])?;
-    restart.finish().expect(130)?.says("what had been done was taken back")?;
+    restart.finish().expect(130)?.shows(&expect![[r#"
+        --- standard error
+        error: interrupted
+          what had been done was taken back
+    "#]])?;
     ensure(world.folder("ctrl-again").join("stopped").exists(), "marked again")
 }
 
-fn full_disk(world: &World) -> Outcome {
+fn a_full_disk_stops_no_stop_and_no_destroy(world: &World) -> Outcome {
     let folder = "/home/alice/.config/containers";
     world.ok("alice", &["mkdir", "-p", folder])?;
     world.ok("root", &["mount", "-t", "tmpfs", "-o", "size=128k,mode=700,uid=1000,gid=1000", "tmpfs", folder])?;
@@ -154,7 +171,7 @@ fn full_disk(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn odd_folders(world: &World) -> Outcome {
+fn odd_folders_among_the_units(world: &World) -> Outcome {
     let make = "mkdir -p .config/containers/systemd/closed && cd .config/containers/systemd && chmod 0 closed && ln -s . loop && ln -s .. up && ln -s nowhere dangling";
     world.ok("alice", &["sh", "-c", make])?;
     let created = world.ctl(&["create", "abc", "--no-start"]);
@@ -163,7 +180,7 @@ fn odd_folders(world: &World) -> Outcome {
     created.expect(0).map(drop)
 }
 
-fn first_key(world: &World) -> Outcome {
+fn the_first_key_is_made_once(world: &World) -> Outcome {
     let folder = ".local/share/devbox/ssh";
     let whole = format!(
         "cd {folder} && ssh-keygen -y -f id_ed25519 | cut -d' ' -f1,2 > /tmp/derived && cut -d' ' -f1,2 id_ed25519.pub | cmp - /tmp/derived && ls -A"
@@ -173,13 +190,13 @@ fn first_key(world: &World) -> Outcome {
     for racer in racers {
         racer.finish().expect(0)?;
     }
-    ensure(world.ok("alice", &["sh", "-c", &whole])? == "id_ed25519\nid_ed25519.pub\n", "one pair")?;
+    same(&world.ok("alice", &["sh", "-c", &whole])?, &"id_ed25519\nid_ed25519.pub\n", "one pair")?;
     world.ok("alice", &["rm", &format!("{folder}/id_ed25519.pub")])?;
     world.ctl(&["ssh-config"]).expect(0)?;
     world.ok("alice", &["sh", "-c", &whole]).map(drop)
 }
 
-fn include_file(world: &World) -> Outcome {
+fn the_include_file_knows_every_box(world: &World) -> Outcome {
     world.ok("alice", &["rm", "-rf", ".ssh"])?;
     world.ctl(&["ssh-config", "--install"]).expect(0)?;
     world.write("/etc/devbox/users.toml", "[defaults]\nmax_boxes = 20\n[host]\nmax_boxes = 20\n");
@@ -197,14 +214,14 @@ fn include_file(world: &World) -> Outcome {
     Ok(())
 }
 
-fn root(world: &World) -> Outcome {
+fn root_has_no_boxes(world: &World) -> Outcome {
     for verb in [&["create", "abc"][..], &["list"], &["ssh-config"]] {
         world.run("root", &[&["devbox-ctl"], verb].concat()).expect(11)?.says("root has no boxes")?;
     }
     Ok(())
 }
 
-fn logs(world: &World) -> Outcome {
+fn logs_do_not_command_the_terminal(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let write = "printf 'before\\033]0;pwned\\007after\\n' > /proc/1/fd/1";
     world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", write]).expect(0)?;

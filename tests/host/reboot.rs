@@ -1,10 +1,12 @@
 //! The host goes down and comes back.
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[("reboot::boxes_are_as_their_owners_left_them", reboot)];
+tests! { Host:
+    boxes_are_as_their_owners_left_them,
+}
 
-fn reboot(world: &World) -> Outcome {
+fn boxes_are_as_their_owners_left_them(world: &World) -> Outcome {
     world.ctl(&["create", "runs"]).expect(0)?;
     world.ctl(&["create", "stopped"]).expect(0)?;
     world.ctl(&["create", "never", "--no-start"]).expect(0)?;
@@ -23,8 +25,8 @@ fn reboot(world: &World) -> Outcome {
         .iter()
         .map(|b| (b["name"].as_str().unwrap_or_default(), b["state"].as_str().unwrap_or_default()))
         .collect();
-    ensure(states == [("never", "stopped"), ("runs", "running"), ("stopped", "stopped")], &format!("{states:?}"))?;
-    ensure(world.ctl(&["exec", "runs", "--", "cat", "kept"]).expect(0)?.out == "mine\n", "its data")?;
+    same(&states, &[("never", "stopped"), ("runs", "running"), ("stopped", "stopped")], &format!("{states:?}"))?;
+    same(&world.ctl(&["exec", "runs", "--", "cat", "kept"]).expect(0)?.out, &"mine\n", "its data")?;
     // The same host key: a changed one would be refused.
     world.ctl(&["ssh", "runs", "--", "true"]).expect(0)?;
     world.ctl(&["start", "never", "stopped"]).expect(0)?;

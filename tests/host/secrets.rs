@@ -1,10 +1,12 @@
 //! Looks for keys of the tailnet everywhere on the host.
 
 use super::login::{install, text};
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests =
-    &[("secrets::the_search_finds_what_is_there", finds), ("secrets::no_key_is_left_anywhere", nowhere)];
+tests! { Host:
+    the_search_finds_what_is_there,
+    no_key_is_left_anywhere,
+}
 
 /// A whole key of headscale's, for devices or of its API: what may be shown of one ends before its secret half.
 const KEY: &str = "hskey-(auth|api)-[A-Za-z0-9_-]{12}-[A-Za-z0-9_-]{20,}";
@@ -44,7 +46,7 @@ pub(crate) fn nothing_found_but(world: &World, lawful: &str, when: &str) -> Outc
 }
 
 /// A search that finds nothing proves nothing by itself.
-fn finds(world: &World) -> Outcome {
+fn the_search_finds_what_is_there(world: &World) -> Outcome {
     let key = "hskey-auth-Planted00001-0123456789abcdef0123456789abcdef";
     for path in ["/srv/planted", "/run/planted", "/home/alice/planted", "/tmp/planted"] {
         let script = format!("printf 'binary\\000 %s' {key} >{path}");
@@ -62,7 +64,7 @@ fn finds(world: &World) -> Outcome {
     world.ok("root", &["sh", "-c", tidy]).map(drop)
 }
 
-fn nowhere(world: &World) -> Outcome {
+fn no_key_is_left_anywhere(world: &World) -> Outcome {
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
     nothing_found(world, "before")?;
@@ -89,7 +91,7 @@ fn nowhere(world: &World) -> Outcome {
     // devboxd's own memory is nobody's to read, and does not end in a core.
     let limit = "systemctl start devboxd; grep -E '^Max core' /proc/$(systemctl show --value --property=MainPID devboxd)/limits";
     let limit = world.ok("root", &["sh", "-c", limit])?;
-    ensure(limit.split_whitespace().nth(4) == Some("0"), &limit)?;
+    same(&limit.split_whitespace().nth(4), &Some("0"), &limit)?;
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
     nothing_found(world, "after destroy")?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")

@@ -1,28 +1,31 @@
 //! A box's data: whose it is, where podman keeps it, and what is shown in its home.
 
 use super::faults::{MUTE, image};
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("store::kept_data_stays_readable", kept_data),
-    ("store::the_shells_environment_moves_nothing", environment),
-    ("store::podman_is_asked_where_the_store_may_be_moved", moved),
-    ("store::a_volume_of_a_longer_name_is_not_taken", longer_name),
-    ("store::folders_shown_in_the_home", shown_in_home),
-    ("store::a_killed_box_comes_back", killed_box),
-    ("store::a_box_that_does_not_listen_is_stopped", deaf_box),
-    ("store::secrets_are_not_shown", secrets),
-    ("store::a_volume_whose_making_was_killed", half_made),
-];
+tests! { Host:
+    kept_data_stays_readable,
+    the_shells_environment_moves_nothing,
+    podman_is_asked_where_the_store_may_be_moved,
+    a_volume_of_a_longer_name_is_not_taken,
+    folders_shown_in_the_home,
+    a_killed_box_comes_back,
+    a_box_that_does_not_listen_is_stopped,
+    secrets_are_not_shown,
+    a_volume_whose_making_was_killed,
+}
 
-fn kept_data(world: &World) -> Outcome {
+fn kept_data_stays_readable(world: &World) -> Outcome {
     world.ok("alice", &["mkdir", "-p", "src"])?;
     let mount = ["--mount", "/home/alice/src:/src"];
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "touch", "kept"]).expect(0)?;
     world.ctl(&["destroy", "--now", "--yes", "--keep-volume", "abc"]).expect(0)?;
-    let ran = world.ctl(&[&["create", "abc"][..], &mount].concat()).expect(1)?;
-    ran.says("the kept data of abc is of a box without mounts")?;
+    world.ctl(&[&["create", "abc"][..], &mount].concat()).expect(1)?.shows(&expect![[r#"
+        --- standard error
+        error: the kept data of abc is of a box without mounts, and cannot be read in one with mounts
+          hint: `devbox-ctl create abc` without `--mount` has the data again; choose another name for a box with mounts
+    "#]])?;
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "test -e kept && touch more"]).expect(0)?;
     // The other way round the data decides.
@@ -36,7 +39,7 @@ fn kept_data(world: &World) -> Outcome {
     Ok(())
 }
 
-fn environment(world: &World) -> Outcome {
+fn the_shells_environment_moves_nothing(world: &World) -> Outcome {
     let moved = [
         "env",
         "HOME=/tmp",
@@ -57,7 +60,7 @@ fn environment(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn moved(world: &World) -> Outcome {
+fn podman_is_asked_where_the_store_may_be_moved(world: &World) -> Outcome {
     let conf = "/etc/containers/containers.conf.d/99-moved.conf";
     let asks =
         || world.ctl(&["create", "abc", "--dry-run", "-v"]).expect(0).map(|ran| ran.err.contains("podman volume"));
@@ -69,7 +72,7 @@ fn moved(world: &World) -> Outcome {
     ensure(asked?, "podman is asked")
 }
 
-fn longer_name(world: &World) -> Outcome {
+fn a_volume_of_a_longer_name_is_not_taken(world: &World) -> Outcome {
     // Podman takes the beginning of a name for it where that is not ambiguous.
     world.ctl(&["create", "abc"]).expect(0)?;
     world.ok("alice", &["systemctl", "--user", "stop", "devbox-abc.service"])?;
@@ -83,7 +86,7 @@ fn longer_name(world: &World) -> Outcome {
     world.expect_clean()
 }
 
-fn shown_in_home(world: &World) -> Outcome {
+fn folders_shown_in_the_home(world: &World) -> Outcome {
     world.ok("alice", &["sh", "-c", "mkdir -p 'src dir' && echo mine > 'src dir/file' && echo conf > 'one file'"])?;
     let home = |path: &str| format!("/home/alice/{path}");
     world
@@ -100,16 +103,16 @@ fn shown_in_home(world: &World) -> Outcome {
         .expect(0)?;
     let script = "test -e .tmux.conf && test -e .profile && cat .bashrc src/file '.config/deep er/dir/file' && stat -c %U . .config '.config/deep er' .ssh .tmux.conf";
     let seen = world.ctl(&["exec", "abc", "--", "sh", "-c", script]).expect(0)?.out;
-    ensure(seen == "conf\nmine\nmine\ndev\ndev\ndev\ndev\ndev\n", &seen)?;
+    same(&seen, &"conf\nmine\nmine\ndev\ndev\ndev\ndev\ndev\n", &seen)?;
     // Nothing was added to what is the owner's.
     let left = world.ok("alice", &["sh", "-c", "ls -A 'src dir'; cat 'one file'"])?;
-    ensure(left == "file\nconf\n", &left)?;
+    same(&left, &"file\nconf\n", &left)?;
     world.ctl(&["restart", "abc"]).expect(0)?;
     world.ok("alice", &["rm", "-r", "src dir", "one file"])?;
     Ok(())
 }
 
-fn killed_box(world: &World) -> Outcome {
+fn a_killed_box_comes_back(world: &World) -> Outcome {
     world.ctl(&["create", "killed"]).expect(0)?;
     let restarted = "timeout 120 journalctl --user -f -n all -o cat -u devbox-killed.service | grep -q -m 1 'Scheduled restart job'";
     world.ok("alice", &["podman", "kill", "--signal", "KILL", "devbox-killed"])?;
@@ -119,7 +122,7 @@ fn killed_box(world: &World) -> Outcome {
     ensure(status["state"] == "running" && status["restarts"] == 1, &status.to_string())
 }
 
-fn deaf_box(world: &World) -> Outcome {
+fn a_box_that_does_not_listen_is_stopped(world: &World) -> Outcome {
     image(
         world,
         "deaf:1",
@@ -137,7 +140,7 @@ fn deaf_box(world: &World) -> Outcome {
     ensure(shown.contains("ActiveState=inactive") && shown.contains("NRestarts=0"), &shown)
 }
 
-fn half_made(world: &World) -> Outcome {
+fn a_volume_whose_making_was_killed(world: &World) -> Outcome {
     // What `podman volume create` leaves when it is killed between the folder and its own record.
     let leave = |name: &str| {
         let folder = format!(".local/share/containers/storage/volumes/{name}/_data");
@@ -162,7 +165,7 @@ fn half_made(world: &World) -> Outcome {
     world.ok("alice", &["rm", "-r", folder]).map(drop)
 }
 
-fn secrets(world: &World) -> Outcome {
+fn secrets_are_not_shown(world: &World) -> Outcome {
     for typed in ["s3cr3tword", "s3cr3t word=x", "A=s3cr3t\u{1}"] {
         let ran = world.ctl(&["create", "abc", "--env", typed]).expect(1)?;
         ensure(!format!("{ran:?}").contains("s3cr3t"), &format!("{ran:?}"))?;

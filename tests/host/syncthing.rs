@@ -8,18 +8,19 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use xtask::daemon::{Daemon, Life};
-use xtask::tailnet::Device;
-use xtask::{paths, run};
+use testbed::daemon::{Daemon, Life};
+use testbed::lab::Netns;
+use testbed::tailnet::Device;
+use testbed::{paths, run};
 
 use super::editor::reachable;
 use super::login::text;
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("syncthing::files_go_to_another_machine_and_back", both_ways),
-    ("syncthing::only_where_it_was_asked_for", asked_for),
-];
+tests! { Host:
+    files_go_to_another_machine_and_back,
+    only_where_it_was_asked_for,
+}
 
 /// One of the two; asked by its REST API.
 pub(super) trait Syncthing {
@@ -95,6 +96,7 @@ impl Syncthing for InBox<'_> {
 /// On this machine, as a program of a device of the tailnet.
 struct Outside {
     daemon: Daemon,
+    netns: Netns,
     home: PathBuf,
     port: u16,
 }
@@ -102,13 +104,14 @@ struct Outside {
 const KEY: &str = "of-a-test";
 
 impl Outside {
-    fn start(home: &Path, proxy: &str) -> Result<Self, Failed> {
+    fn start(home: &Path, device: &Device) -> Result<Self, Failed> {
         // What a box begins with does for this one too.
         let mut config = Command::new("sh");
         config.arg(paths::workspace().join("image/libexec/syncthing-config")).env("HOME", home);
         run::output(&mut config).map_err(text)?;
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let daemon = Daemon::of(home.join("daemon"));
+        let netns = device.netns().clone();
+        let port = netns.run(|| TcpListener::bind(("127.0.0.1", 0))?.local_addr()).map_err(text)??.port();
+        let daemon = Daemon::within(home.join("daemon"), &netns);
         let folder = home.join(".config/syncthing");
         // Nobody begins with this one, and this machine's port 22000 may be another's.
         let file = folder.join("config.xml");
@@ -127,11 +130,11 @@ impl Outside {
         let environment = [
             ("HOME", home.as_os_str().to_owned()),
             ("STNOUPGRADE", "1".into()),
-            ("all_proxy", format!("socks5://{proxy}").into()),
+            ("all_proxy", format!("socks5://{}", device.proxy()).into()),
             ("ALL_PROXY_NO_FALLBACK", "1".into()),
         ];
         daemon.start(Path::new("/usr/bin/syncthing"), &arguments, &environment, Life::Ours).map_err(text)?;
-        let outside = Self { daemon, home: home.to_owned(), port };
+        let outside = Self { daemon, netns, home: home.to_owned(), port };
         outside.daemon.await_ready(Duration::from_mins(2), || outside.id().is_ok()).map_err(text)?;
         Ok(outside)
     }
@@ -144,7 +147,7 @@ impl Outside {
 impl Syncthing for Outside {
     fn curl(&self, arguments: &[&str]) -> Result<String, Failed> {
         let (path, options) = arguments.split_last().ok_or("no path")?;
-        let mut curl = Command::new("curl");
+        let mut curl = self.netns.command("curl");
         curl.arg("--disable").args(options).args(["--header", &format!("X-API-Key: {KEY}")]);
         curl.arg(format!("http://127.0.0.1:{}{path}", self.port)).stdin(Stdio::null());
         Ok(run::output(&mut curl).map_err(text)?)
@@ -159,7 +162,7 @@ impl Drop for Outside {
     }
 }
 
-fn both_ways(world: &World) -> Outcome {
+fn files_go_to_another_machine_and_back(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &["--with-syncthing"])?;
     exchanges(world, &alice)?;
     alone(&InBox(world))
@@ -169,7 +172,7 @@ fn both_ways(world: &World) -> Outcome {
 pub(super) fn exchanges(world: &World, alice: &Device) -> Outcome {
     world.ctl(&["exec", "--root", "abc", "--", "s6-svwait", "-U", "-t", "60000", "/run/s6/syncthing"]).expect(0)?;
     let home = tempfile::tempdir()?;
-    let (inside, outside) = (InBox(world), Outside::start(home.path(), alice.proxy())?);
+    let (inside, outside) = (InBox(world), Outside::start(home.path(), alice)?);
     let (in_id, out_id) = (inside.id()?, outside.id()?);
     inside.listen()?;
     outside.listen()?;
@@ -179,12 +182,12 @@ pub(super) fn exchanges(world: &World, alice: &Device) -> Outcome {
     world.ctl(&["exec", "abc", "--", "sh", "-c", "echo from the box >sync/there"]).expect(0)?;
     inside.scan()?;
     outside.await_file("there")?;
-    ensure(std::fs::read_to_string(outside.file("there"))? == "from the box\n", "as it was written")?;
+    same(&std::fs::read_to_string(outside.file("there"))?, &"from the box\n", "as it was written")?;
     std::fs::write(outside.file("back"), "from afar\n")?;
     outside.scan()?;
     inside.await_file("back")?;
     let back = world.ctl(&["exec", "abc", "--", "stat", "-c", "%U %s", "sync/back"]).expect(0)?;
-    ensure(back.out == "dev 10\n", &back.out)
+    same(&back.out, &"dev 10\n", &back.out)
 }
 
 fn alone(inside: &InBox<'_>) -> Outcome {
@@ -192,17 +195,17 @@ fn alone(inside: &InBox<'_>) -> Outcome {
     let options = inside.ask("GET", "/rest/config/options", None)?;
     let off = ["globalAnnounceEnabled", "localAnnounceEnabled", "relaysEnabled", "natEnabled", "crashReportingEnabled"];
     ensure(off.iter().all(|name| options[name] == false) && options["urAccepted"] == -1, &options.to_string())?;
-    ensure(options["listenAddresses"] == json!(["tcp://127.0.0.1:22000"]), &options.to_string())
+    same(&options["listenAddresses"], &json!(["tcp://127.0.0.1:22000"]), &options.to_string())
 }
 
-fn asked_for(world: &World) -> Outcome {
+fn only_where_it_was_asked_for(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let runs = ["exec", "--root", "abc", "--", "s6-svstat", "-o", "up", "/run/s6/syncthing"];
-    ensure(world.ctl(&runs).expect(0)?.out == "false\n", "it does not run unasked")?;
+    same(&world.ctl(&runs).expect(0)?.out, &"false\n", "it does not run unasked")?;
     world.ctl(&["exec", "abc", "--", "test", "-e", "sync"]).expect(1)?;
-    ensure(world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?["withSyncthing"] == false, "nor is it said")?;
+    same(&world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?["withSyncthing"], &false, "nor is it said")?;
     world.ctl(&["create", "synced", "--with-syncthing"]).expect(0)?;
-    ensure(world.ctl(&["status", "synced", "--json"]).expect(0)?.json()?["withSyncthing"] == true, "said")?;
+    same(&world.ctl(&["status", "synced", "--json"]).expect(0)?.json()?["withSyncthing"], &true, "said")?;
     world.ctl(&["status", "synced"]).expect(0)?.says("syncthing")?;
     let wait = ["exec", "--root", "synced", "--", "s6-svwait", "-U", "-t", "60000", "/run/s6/syncthing"];
     world.ctl(&wait).expect(0).map(drop)

@@ -3,20 +3,18 @@
 use std::time::Instant;
 
 use libtest_mimic::Failed;
-use xtask::run;
-use xtask::tailnet::Device;
 
 use super::browser::Browser;
 use super::editor::{let_to_ssh, page, reachable};
 use super::login::text;
 use super::syncthing::{InBox, Syncthing};
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("syncthing::its_page_is_its_owners_alone", owners_alone),
-    ("syncthing::no_page_of_elsewhere_drives_it", elsewhere),
-    ("syncthing::a_browser_shows_its_page", browser),
-];
+tests! { Host:
+    its_page_is_its_owners_alone,
+    no_page_of_elsewhere_drives_it,
+    a_browser_shows_its_page,
+}
 
 const URL: &str = "http://abc:8384/";
 
@@ -25,7 +23,7 @@ fn await_syncthing(world: &World) -> Outcome {
     world.ctl(&[&["exec", "--root", "abc", "--"], &wait[..]].concat()).expect(0).map(drop)
 }
 
-fn owners_alone(world: &World) -> Outcome {
+fn its_page_is_its_owners_alone(world: &World) -> Outcome {
     let (tailnet, alice) = reachable(world, &["--with-syncthing"])?;
     await_syncthing(world)?;
     let address = tailnet.node("abc").map_err(text)?.ok_or("no node")?["ipAddresses"][0].clone();
@@ -86,33 +84,17 @@ fn listens(world: &World) -> Outcome {
     };
     let ports = "awk '$4 == \"0A\" && $2 ~ /:20C0$/ { print $2 }' /proc/net/tcp /proc/net/tcp6";
     let ports = inside(&[], ports)?;
-    ensure(ports == "0100007F:20C0\n", &format!("listens on {ports}"))?;
+    same(&ports, &"0100007F:20C0\n", &format!("listens on {ports}"))?;
     let ask = "curl --silent --output /dev/null --unix-socket /run/devbox/syncthing/page http://localhost/";
     inside(&[], ask)?;
     let nobody = format!("! setpriv --reuid nobody --regid nogroup --clear-groups {ask}");
     inside(&["--root"], &nobody).map(drop)
 }
 
-/// The page, where this test asks for so many that once, in a run of everything, the device's tailscaled could not
-/// connect to the box's; 15,800 more, with other machines' links coming and going, a busy machine and boxes that
-/// restart, all could. One such is asked again, and what both ends have to say of it is shown.
-fn page_or_logs(world: &World, device: &Device, options: &[&str]) -> Result<String, Failed> {
-    // curl(1): the proxy could not connect.
-    const NOT_CONNECTED: i32 = 97;
-    let (code, said) = page(device, options)?;
-    if code != NOT_CONNECTED {
-        return Ok(said);
-    }
-    let in_box = world.ctl(&["logs", "abc"]).out;
-    let (device_log, box_log) = (run::tail(&device.log()), run::tail(&in_box));
-    eprintln!("      not connected: {said}\n{device_log}\n      in the box:\n{box_log}");
-    Ok(page(device, options)?.1)
-}
-
-fn elsewhere(world: &World) -> Outcome {
+fn no_page_of_elsewhere_drives_it(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &["--with-syncthing"])?;
     await_syncthing(world)?;
-    let page = |options: &[&str]| page_or_logs(world, &alice, options);
+    let page = |options: &[&str]| page(&alice, options).map(|(_, said)| said);
     for host in ["abc.example.com:8384", "abc.example.com", "evil:8384", "100.64.77.77:8384", "localhost.example.com"] {
         let said = page(&["--header", &format!("Host: {host}"), URL])?;
         ensure(said.ends_with("\n403"), &format!("as {host}: {said}"))?;
@@ -156,11 +138,11 @@ fn elsewhere(world: &World) -> Outcome {
     ensure(said.ends_with("\n200"), &said)
 }
 
-fn browser(world: &World) -> Outcome {
+fn a_browser_shows_its_page(world: &World) -> Outcome {
     let (_tailnet, alice) = reachable(world, &["--with-syncthing"])?;
     await_syncthing(world)?;
     let id = InBox(world).id()?;
-    let mut browser = Browser::through(alice.proxy())?;
+    let mut browser = Browser::on(&alice)?;
     let begun = Instant::now();
     browser.go(URL)?;
     let short = id.split('-').next().ok_or("no id")?;
@@ -173,5 +155,5 @@ fn browser(world: &World) -> Outcome {
     browser.until(&format!("(() => {{ const button = {pause}; button?.click(); return Boolean(button); }})()"))?;
     browser.until("document.body.innerText.includes('Paused')")?;
     let folder = InBox(world).ask("GET", "/rest/config/folders/default", None)?;
-    ensure(folder["paused"] == true, &folder.to_string())
+    same(&folder["paused"], &true, &folder.to_string())
 }

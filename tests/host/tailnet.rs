@@ -3,15 +3,15 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use xtask::tailnet::{Device, KeyRequest, TAG, Tailnet, own_boxes, tag_of};
+use testbed::tailnet::{Device, KeyRequest, TAG, Tailnet, own_boxes, tag_of};
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("tailnet::a_box_is_reached_by_its_owner_alone", owner_alone),
-    ("tailnet::ports_of_a_box_and_keys", ports_and_keys),
-    ("tailnet::connections_outlive_the_control_server", server_away),
-];
+tests! { Host:
+    a_box_is_reached_by_its_owner_alone,
+    ports_of_a_box_and_keys,
+    connections_outlive_the_control_server,
+}
 
 /// Long enough for a busy machine; what is waited for takes about a second.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -55,7 +55,7 @@ fn join(world: &World, tailnet: &Tailnet, name: &str) -> Outcome {
     );
     timed("tailscale up in the box", || inside(world, name, &up, ""))?;
     let node = tailnet.node(name).map_err(text)?.ok_or("no such node")?;
-    ensure(node["tags"] == serde_json::json!([tag, TAG]), &format!("its tags: {node}"))
+    same(&node["tags"], &serde_json::json!([tag, TAG]), &format!("its tags: {node}"))
 }
 
 fn ssh(device: &Device, user: &str, name: &str) -> Result<(bool, String), libtest_mimic::Failed> {
@@ -68,10 +68,10 @@ fn ssh(device: &Device, user: &str, name: &str) -> Result<(bool, String), libtes
 /// asked here is who gets in.
 fn is_in(device: &Device, name: &str) -> Outcome {
     let said = ssh(device, "dev", name)?;
-    ensure(said.1 == "dev\n", &format!("{said:?}"))
+    same(&said.1, &"dev\n", &format!("{said:?}"))
 }
 
-fn owner_alone(world: &World) -> Outcome {
+fn a_box_is_reached_by_its_owner_alone(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let tailnet = timed("a tailnet", || world.tailnet())?;
     join(world, &tailnet, "abc")?;
@@ -82,7 +82,7 @@ fn owner_alone(world: &World) -> Outcome {
     timed("the first ssh", || is_in(&alice, "abc"))?;
     timed("the second ssh", || is_in(&alice, "abc"))?;
     let plain = alice.plain_ssh(&[], "dev", "abc").args(["id", "-un"]).output()?;
-    ensure(plain.stdout == b"dev\n", &format!("plain ssh: {plain:?}"))?;
+    same(&plain.stdout, &b"dev\n", &format!("plain ssh: {plain:?}"))?;
     let root = ssh(&alice, "root", "abc")?;
     ensure(!root.0 && root.1.contains("does not permit"), &format!("root by the policy: {root:?}"))?;
 
@@ -106,7 +106,7 @@ fn owner_alone(world: &World) -> Outcome {
 const HELLO: &str = "my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1:8000', Listen => 1) or die; open F, '>/dev/shm/up'; \
                      my $c = $s->accept; while (<$c>) { last if /^\\r/ } print $c qq(HTTP/1.0 200 OK\\r\\n\\r\\nhello);";
 
-fn ports_and_keys(world: &World) -> Outcome {
+fn ports_of_a_box_and_keys(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let tailnet = world.tailnet()?;
     join(world, &tailnet, "abc")?;
@@ -116,7 +116,7 @@ fn ports_and_keys(world: &World) -> Outcome {
     let server = world.spawn("alice", &["podman", "exec", "devbox-abc", "perl", "-MIO::Socket::INET", "-e", HELLO]);
     inside(world, "abc", "n=0; until test -e /dev/shm/up; do n=$((n+1)); test $n -lt 2400; sleep 0.05; done", "")?;
     let page = timed("a page", || alice.curl().arg("http://abc:8000/").output())?;
-    ensure(page.stdout == b"hello", &format!("{page:?}"))?;
+    same(&page.stdout, &b"hello", &format!("{page:?}"))?;
     server.finish().expect(0)?;
 
     // A key that is good once is good once; the box's home is on its volume and needs none.
@@ -135,7 +135,7 @@ fn ports_and_keys(world: &World) -> Outcome {
     Ok(())
 }
 
-fn server_away(world: &World) -> Outcome {
+fn connections_outlive_the_control_server(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
     let tailnet = world.tailnet()?;
     join(world, &tailnet, "abc")?;

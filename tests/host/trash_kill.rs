@@ -2,16 +2,16 @@
 
 use super::kill::walk;
 use super::trash::{has_its_data, is_at_rest, is_settled, make, state};
-use super::world::{Outcome, Ran, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("trash_kill::destroy_killed_at_every_step", destroy_killed),
-    ("trash_kill::restore_killed_at_every_step", restore_killed),
-    ("trash_kill::deletion_killed_at_every_step", deletion_killed),
-    ("trash_kill::emptying_killed_at_every_step", emptying_killed),
-    ("trash_kill::destroy_interrupted_at_every_step", destroy_interrupted),
-    ("trash_kill::restore_interrupted_at_every_step", restore_interrupted),
-];
+tests! { Host:
+    #[slow] destroy_killed_at_every_step,
+    #[slow] restore_killed_at_every_step,
+    #[slow] deletion_killed_at_every_step,
+    #[slow] emptying_killed_at_every_step,
+    #[slow] destroy_interrupted_at_every_step,
+    #[slow] restore_interrupted_at_every_step,
+}
 
 /// After whatever came of it: the next command that changes something, whatever it is, finds its way.
 fn next_command(world: &World) -> Outcome {
@@ -25,10 +25,10 @@ fn next_command(world: &World) -> Outcome {
 fn ledger_has(world: &World, boxes: u64, trashed: u64) -> Outcome {
     let limits = world.run("root", &["devbox-ctl", "admin", "limits", "--json"]).expect(0)?.json()?;
     let has = |what: &str| limits[0][what].as_u64().unwrap_or(0);
-    ensure((has("boxes"), has("trashed")) == (boxes, trashed), &format!("{boxes} and {trashed}, but: {limits}"))
+    same(&(has("boxes"), has("trashed")), &(boxes, trashed), &format!("{boxes} and {trashed}, but: {limits}"))
 }
 
-fn destroy_killed(world: &World) -> Outcome {
+fn destroy_killed_at_every_step(world: &World) -> Outcome {
     world.install_broker("")?;
     make(world)?;
     walk(world, "KILL", &["destroy", "--yes", "abc"], 15, |met, ran| {
@@ -51,7 +51,7 @@ fn destroy_killed(world: &World) -> Outcome {
     })
 }
 
-fn restore_killed(world: &World) -> Outcome {
+fn restore_killed_at_every_step(world: &World) -> Outcome {
     world.install_broker("")?;
     make(world)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
@@ -91,13 +91,13 @@ fn deleted(world: &World, met: bool, ran: Ran) -> Outcome {
     world.ctl(&["destroy", "--yes", "abc"]).expect(0).map(drop)
 }
 
-fn deletion_killed(world: &World) -> Outcome {
+fn deletion_killed_at_every_step(world: &World) -> Outcome {
     make(world)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
     walk(world, "KILL", &["destroy", "--now", "--yes", "abc"], 15, |met, ran| deleted(world, met, ran))
 }
 
-fn emptying_killed(world: &World) -> Outcome {
+fn emptying_killed_at_every_step(world: &World) -> Outcome {
     world.install_broker("")?;
     make(world)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
@@ -107,7 +107,7 @@ fn emptying_killed(world: &World) -> Outcome {
     })
 }
 
-fn destroy_interrupted(world: &World) -> Outcome {
+fn destroy_interrupted_at_every_step(world: &World) -> Outcome {
     make(world)?;
     walk(world, "INT", &["destroy", "--yes", "abc"], 15, |_, ran| {
         match (ran.code, state(world, "abc")?.as_str()) {
@@ -124,7 +124,7 @@ fn destroy_interrupted(world: &World) -> Outcome {
     })
 }
 
-fn restore_interrupted(world: &World) -> Outcome {
+fn restore_interrupted_at_every_step(world: &World) -> Outcome {
     make(world)?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;
     let mark = || std::fs::read_to_string(world.trashed("abc").join("trashed"));
@@ -132,7 +132,7 @@ fn restore_interrupted(world: &World) -> Outcome {
     walk(world, "INT", &["restore", "abc"], 15, |_, ran| {
         match (ran.code, state(world, "abc")?.as_str()) {
             (130 | -1, "trashed") => {
-                ensure(mark()? == *before.borrow(), "as it was")?;
+                same(&mark()?, &*before.borrow(), "as it was")?;
                 return is_at_rest(world, "abc");
             }
             (0 | 130, "running") => is_settled(world, "abc")?,

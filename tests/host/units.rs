@@ -3,21 +3,21 @@
 use std::fs;
 use std::path::Path;
 
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 
-pub(crate) const TESTS: Tests = &[
-    ("units::golden_cases_pass_the_real_generator", golden),
-    ("units::limits_are_set_on_the_unit", limits),
-    ("units::odd_paths_are_mounted_as_they_are", odd_paths),
-    ("units::others_units_volumes_and_containers_are_left_alone", clashes),
-    ("units::hyphens_do_not_nest_slices", slices),
-    ("units::environment_reaches_no_command_line", environment),
-    ("units::an_administrators_template_wins", template),
-    ("units::a_broken_template_changes_nothing", broken_template),
-    ("units::confinement", confinement),
-];
+tests! { Host:
+    golden_cases_pass_the_real_generator,
+    limits_are_set_on_the_unit,
+    odd_paths_are_mounted_as_they_are,
+    others_units_volumes_and_containers_are_left_alone,
+    hyphens_do_not_nest_slices,
+    environment_reaches_no_command_line,
+    an_administrators_template_wins,
+    a_broken_template_changes_nothing,
+    confinement,
+}
 
-fn golden(world: &World) -> Outcome {
+fn golden_cases_pass_the_real_generator(world: &World) -> Outcome {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut count = 0;
     for case in fs::read_dir(cases)? {
@@ -34,17 +34,14 @@ fn golden(world: &World) -> Outcome {
         let generator = "/usr/lib/systemd/user-generators/podman-user-generator";
         let folder = format!("QUADLET_UNIT_DIRS=/srv/golden/{name}");
         let made = world.run("alice", &["env", &folder, generator, "-user", "-dryrun"]).expect(0)?;
-        ensure(
-            made.out.matches("\n---devbox-").count() + usize::from(made.out.starts_with("---devbox-")) == 3,
-            &format!("{name}: {made:#?}"),
-        )?;
+        same(&(made.out.matches("\n---devbox-").count() + usize::from(made.out.starts_with("---devbox-"))), &3, &format!("{name}: {made:#?}"))?;
         ensure(!made.err.contains("rror"), &made.err)?;
         count += 1;
     }
     ensure(count >= 4, "cases were looked at")
 }
 
-fn limits(world: &World) -> Outcome {
+fn limits_are_set_on_the_unit(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--cpu", "1.5", "--memory", "512M"]).expect(0)?;
     let properties =
         ["MemoryMax", "MemoryHigh", "CPUQuotaPerSecUSec", "TasksMax", "OOMPolicy", "Type", "Slice", "Restart"];
@@ -67,7 +64,7 @@ fn limits(world: &World) -> Outcome {
     Ok(())
 }
 
-fn odd_paths(world: &World) -> Outcome {
+fn odd_paths_are_mounted_as_they_are(world: &World) -> Outcome {
     let source = "/home/alice/a b/%h $HOME \"q\" 'q' \\ # ü";
     world.ok("alice", &["mkdir", "-p", source])?;
     world.ok("alice", &["sh", "-c", "echo seen > \"$1/file\"", "-", source])?;
@@ -75,23 +72,31 @@ fn odd_paths(world: &World) -> Outcome {
         .ctl(&["create", "abc", "--mount", &format!("{source}:/odd %h/$HOME"), "--mount", "/home/alice:/read:ro"])
         .expect(0)?;
     let seen = world.ctl(&["exec", "abc", "--", "cat", "/odd %h/$HOME/file"]).expect(0)?;
-    ensure(seen.out == "seen\n", &seen.out)?;
+    same(&seen.out, &"seen\n", &seen.out)?;
     // The owner's own files are dev's to write, and stay the owner's.
     world.ctl(&["exec", "abc", "--", "touch", "/odd %h/$HOME/new"]).expect(0)?;
-    ensure(world.ok("alice", &["stat", "-c", "%U", &format!("{source}/new")])? == "alice\n", "the owner's")?;
+    same(&world.ok("alice", &["stat", "-c", "%U", &format!("{source}/new")])?, &"alice\n", "the owner's")?;
     ensure(world.ctl(&["exec", "abc", "--", "touch", "/read/no"]).code != 0, "read-only")?;
     world.ok("alice", &["rm", "-rf", "a b"])?;
     Ok(())
 }
 
-fn clashes(world: &World) -> Outcome {
+fn others_units_volumes_and_containers_are_left_alone(world: &World) -> Outcome {
     world.ok("alice", &["podman", "volume", "create", "abc-data"])?;
-    world.ctl(&["create", "abc"]).expect(2)?.says("a volume abc-data that devbox-ctl did not make")?;
+    world.ctl(&["create", "abc"]).expect(2)?.shows(&expect![[r#"
+        --- standard error
+        error: there is already a volume abc-data that devbox-ctl did not make
+          hint: nothing was changed; remove or rename that, or choose another name
+    "#]])?;
     ensure(!world.folder("abc").exists(), "nothing was written")?;
     world.ok("alice", &["podman", "volume", "rm", "abc-data"])?;
 
     world.ok("alice", &["podman", "create", "--name", "devbox-abc", "localhost/devbox:latest"])?;
-    world.ctl(&["create", "abc"]).expect(2)?.says("a container devbox-abc that devbox-ctl did not make")?;
+    world.ctl(&["create", "abc"]).expect(2)?.shows(&expect![[r#"
+        --- standard error
+        error: there is already a container devbox-abc that devbox-ctl did not make
+          hint: nothing was changed; remove or rename that, or choose another name
+    "#]])?;
     world.ok("alice", &["podman", "rm", "-v", "devbox-abc"])?;
 
     let hand_made = ".config/containers/systemd/mine/devbox-abc.container";
@@ -105,7 +110,11 @@ fn clashes(world: &World) -> Outcome {
             hand_made,
         ],
     )?;
-    world.ctl(&["create", "abc"]).expect(2)?.says("mine/devbox-abc.container")?;
+    world.ctl(&["create", "abc"]).expect(2)?.shows(&expect![[r#"
+        --- standard error
+        error: there is already a unit file /home/alice/.config/containers/systemd/mine/devbox-abc.container
+          hint: nothing was changed; remove or rename that, or choose another name
+    "#]])?;
     world.ok("alice", &["rm", "-r", ".config/containers/systemd/mine"])?;
 
     let unit = ".config/systemd/user/devbox-abc.service";
@@ -113,12 +122,16 @@ fn clashes(world: &World) -> Outcome {
         "alice",
         &["sh", "-c", "mkdir -p .config/systemd/user; printf '[Service]\\nExecStart=true\\n' > \"$1\"", "-", unit],
     )?;
-    world.ctl(&["create", "abc"]).expect(2)?.says("a unit devbox-abc.service that devbox-ctl did not make")?;
+    world.ctl(&["create", "abc"]).expect(2)?.shows(&expect![[r#"
+        --- standard error
+        error: there is already a unit devbox-abc.service that devbox-ctl did not make
+          hint: nothing was changed; remove or rename that, or choose another name
+    "#]])?;
     world.ok("alice", &["rm", unit])?;
     world.expect_clean()
 }
 
-fn slices(world: &World) -> Outcome {
+fn hyphens_do_not_nest_slices(world: &World) -> Outcome {
     world.ctl(&["create", "api"]).expect(0)?;
     world.ctl(&["create", "api-v2"]).expect(0)?;
     world.ok("alice", &["systemctl", "--user", "stop", "devbox-api.slice"])?;
@@ -126,7 +139,7 @@ fn slices(world: &World) -> Outcome {
     Ok(())
 }
 
-fn environment(world: &World) -> Outcome {
+fn environment_reaches_no_command_line(world: &World) -> Outcome {
     world.ctl(&["create", "abc", "--env", "TOKEN=s3cr3t-value"]).expect(0)?;
     world.ctl(&["exec", "abc", "--", "sh", "-c", "test \"$TOKEN\" = s3cr3t-value"]).expect(0)?;
     // Other users read /proc and the units' properties; the folder is closed to them.
@@ -140,8 +153,7 @@ fn environment(world: &World) -> Outcome {
     );
     ensure(!bob.out.contains("s3cr3t-value"), "seen by bob")?;
     ensure(bob.err.contains("Permission denied"), &bob.err)?;
-    ensure(
-        world.ok(
+    same(&world.ok(
             "alice",
             &[
                 "stat",
@@ -150,30 +162,32 @@ fn environment(world: &World) -> Outcome {
                 ".config/containers/systemd/devbox/abc",
                 ".config/containers/systemd/devbox/abc/box.env",
             ],
-        )? == "700\n600\n",
-        "modes",
-    )
+        )?, &"700\n600\n", "modes")
 }
 
-fn template(world: &World) -> Outcome {
+fn an_administrators_template_wins(world: &World) -> Outcome {
     let own = include_str!("../../quadlet-templates/box.container").replace("TimeoutStopSec=30", "TimeoutStopSec=31");
     world.write("/etc/devbox/quadlet-templates/box.container", &own);
     world.ctl(&["create", "abc"]).expect(0)?;
     let shown = world.ok("alice", &["systemctl", "--user", "show", "-p", "TimeoutStopUSec", "devbox-abc.service"])?;
-    ensure(shown == "TimeoutStopUSec=31s\n", &shown)
+    same(&shown, &"TimeoutStopUSec=31s\n", &shown)
 }
 
-fn broken_template(world: &World) -> Outcome {
+fn a_broken_template_changes_nothing(world: &World) -> Outcome {
     let template = include_str!("../../quadlet-templates/box.container");
-    // A key of a newer podman: Quadlet would drop the unit without a word.
+    // A key that this podman does not know: Quadlet would drop the unit without a word.
     world.write(
         "/etc/devbox/quadlet-templates/box.container",
-        &template.replace("Pull=never", "Pull=never\nReloadCmd=true"),
+        &template.replace("Pull=never", "Pull=never\nKeyOfTomorrow=true"),
     );
     world.ctl(&["create", "abc"]).expect(7)?.says("Quadlet refuses the units")?;
     world.expect_clean()?;
     world.write("/etc/devbox/quadlet-templates/box.container", &template.replace("{{ image }}", "{{ imgae }}"));
-    world.ctl(&["create", "abc"]).expect(1)?.says("the template of devbox-abc.container does not work")?;
+    world.ctl(&["create", "abc"]).expect(1)?.shows(&expect![[r#"
+        --- standard error
+        error: the template of devbox-abc.container does not work: undefined value (in <string>:19) (line 19)
+          hint: an administrator's templates are in /etc/devbox/quadlet-templates
+    "#]])?;
     world.expect_clean()
 }
 
@@ -193,7 +207,7 @@ fn confinement(world: &World) -> Outcome {
     let caps = root("grep CapBnd /proc/self/status").expect(0)?.out;
     let bits =
         u64::from_str_radix(caps.split_whitespace().last().unwrap_or_default(), 16).map_err(|e| e.to_string())?;
-    ensure(bits.count_ones() == 10, &format!("the ten capabilities of docs/hardening.md: {caps}"))?;
+    same(&bits.count_ones(), &10, &format!("the ten capabilities of docs/hardening.md: {caps}"))?;
     root("grep -q 'Seccomp:.*2' /proc/self/status").expect(0)?;
     // Nothing of the host's is reachable by port: pasta forwards none.
     let listening = world.ok("root", &["ss", "-Hltn"])?;

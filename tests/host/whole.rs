@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use xtask::tailnet::{Device, Tailnet, own_boxes, tag_of};
-use xtask::tools;
+use testbed::tailnet::{Device, Tailnet, own_boxes, tag_of};
+use testbed::tools;
 
 use super::login::{install, text};
 use super::secrets::nothing_found;
-use super::world::{Outcome, Tests, World, ensure};
+use super::prelude::*;
 use super::{editor, syncthing};
 
-pub(crate) const TESTS: Tests = &[("whole::three_people_from_create_to_destroy", road)];
+tests! { Host:
+    three_people_from_create_to_destroy,
+}
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const PEOPLE: [(&str, &str); 3] = [("alice", "abc"), ("bob", "bobs"), ("carol", "carols")];
@@ -20,7 +22,7 @@ fn each_their_own(devices: &[Device]) -> Outcome {
     for (device, (person, own)) in devices.iter().zip(PEOPLE) {
         device.await_peer(own, PATIENCE).map_err(text)?;
         let output = device.ssh("dev", own, &["hostname"]).output()?;
-        ensure(output.stdout == format!("{own}\n").as_bytes(), &format!("{person} in {own}: {output:?}"))?;
+        same(&output.stdout, &format!("{own}\n").as_bytes(), &format!("{person} in {own}: {output:?}"))?;
         let seen = device.status().map_err(text)?.to_string();
         for (_, other) in PEOPLE.iter().filter(|(_, name)| *name != own) {
             ensure(!seen.contains(&format!("\"{other}\"")), &format!("{person} sees {other}"))?;
@@ -42,7 +44,7 @@ fn boxes(tailnet: &Tailnet) -> Result<Vec<String>, libtest_mimic::Failed> {
     Ok(names)
 }
 
-fn road(world: &World) -> Outcome {
+fn three_people_from_create_to_destroy(world: &World) -> Outcome {
     tools::ensure_users().map_err(text)?;
     let tailnet = world.tailnet()?;
     install(world, &tailnet)?;
@@ -68,21 +70,21 @@ fn road(world: &World) -> Outcome {
     nothing_found(world, "after a day's work")?;
 
     let before = boxes(&tailnet)?;
-    ensure(before == ["abc", "bobs", "carols"], &format!("{before:?}"))?;
+    same(&before, &["abc", "bobs", "carols"], &format!("{before:?}"))?;
     world.reboot()?;
     for (person, _) in PEOPLE {
         world.run(person, &["systemctl", "--user", "is-system-running", "--wait"]);
     }
     each_their_own(&devices)?;
     let edited = world.ctl(&["exec", "abc", "--", "cat", "note.txt", "sync/back"]).expect(0)?;
-    ensure(edited.out == "typed from afar, written in the box\nfrom afar\n", &edited.out)?;
+    same(&edited.out, &"typed from afar, written in the box\nfrom afar\n", &edited.out)?;
     nothing_found(world, "after a reboot")?;
 
     for (person, name) in PEOPLE {
         world.run(person, &["devbox-ctl", "rotate-key", name]).expect(0)?;
     }
     each_their_own(&devices)?;
-    ensure(boxes(&tailnet)? == before, "the same boxes")?;
+    same(&boxes(&tailnet)?, &before, "the same boxes")?;
     nothing_found(world, "after rotate-key")?;
 
     for (person, name) in PEOPLE {
