@@ -1,5 +1,7 @@
 //! A box on the tailnet: how it stands, the key that comes late, and `rotate-key`.
 
+use std::time::{Duration, Instant};
+
 use tracing::debug;
 
 use super::error::{Failure, Kind};
@@ -34,6 +36,10 @@ pub(super) fn rotate(args: &RotateArgs, out: Output) -> Result<(), Failure> {
     // One that has lost its login would become a second device beside the one that it was.
     let lost = says(&Systemd::connect(&account)?, &name)? == Said::WantsKey;
     hand_in(&podman, &name, if lost { KEY_ANEW } else { KEY_ROTATED }, &keeper)?;
+    if lost {
+        // The key is replaced, whatever becomes of this.
+        let _ = Systemd::connect(&account).map_err(Failure::from).and_then(|systemd| await_new_status(&systemd, &name));
+    }
     let stands = keeper.stands(&name)?;
     drop(spinner);
     if !is_on(&stands) {
@@ -50,7 +56,9 @@ pub(super) fn settle(host: &Host, name: &BoxName, made: Tailnet, out: Output) ->
     if says(&host.systemd, name)? == Said::WantsKey {
         spinner.step(&format!("asking {} for a key once more", keeper.word()));
         // Without one the box goes on, and why is in how it stands.
-        let _ = hand_in(&host.podman, name, KEY_ANEW, &keeper);
+        if hand_in(&host.podman, name, KEY_ANEW, &keeper).is_ok() {
+            await_new_status(&host.systemd, name)?;
+        }
     }
     spinner.step("looking for the box on the tailnet");
     let stands = with_own_word(keeper.stands(name)?, &says(&host.systemd, name)?);
@@ -138,6 +146,17 @@ fn tidy_own(account: &Account) -> Result<(), Failure> {
 pub(super) fn says(systemd: &Systemd, name: &BoxName) -> Result<Said, Failure> {
     let details = systemd.details(&[names::service(name)])?;
     Ok(details.first().map_or(Said::Nothing, |details| said(&details.status_text)))
+}
+
+/// Waits, two seconds at most, until systemd has the STATUS= of a box that has logged in with a late key. conmon(8)
+/// passes it on, on a busy host only after the command in the box has ended.
+fn await_new_status(systemd: &Systemd, name: &BoxName) -> Result<(), Failure> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begun = Instant::now();
+    while says(systemd, name)? == Said::WantsKey && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Whether it is there, or all that can be known of it says so.
