@@ -34,11 +34,12 @@ pub(super) fn rotate(args: &RotateArgs, out: Output) -> Result<(), Failure> {
         return Err(none(&name));
     }
     // One that has lost its login would become a second device beside the one that it was.
-    let lost = says(&Systemd::connect(&account)?, &name)? == Said::WantsKey;
+    let systemd = Systemd::connect(&account)?;
+    let lost = says(&systemd, &name)? == Said::WantsKey;
     hand_in(&podman, &name, if lost { KEY_ANEW } else { KEY_ROTATED }, &keeper)?;
     if lost {
         // The key is replaced, whatever becomes of this.
-        let _ = Systemd::connect(&account).map_err(Failure::from).and_then(|systemd| await_new_status(&systemd, &name));
+        let _ = await_new_status(&systemd, &name);
     }
     let stands = keeper.stands(&name)?;
     drop(spinner);

@@ -48,14 +48,18 @@ pub(crate) fn begin() -> anyhow::Result<Lock> {
 
 const INSTALLED: &str = "installed";
 
+/// The folder of the programs under test.
+fn programs() -> Result<PathBuf, String> {
+    let program = PathBuf::from(std::env::var_os("DEVBOX_BIN").ok_or("DEVBOX_BIN is not set")?);
+    Ok(program.parent().ok_or("DEVBOX_BIN names no program")?.to_owned())
+}
+
 /// All that an administrator installs, under a root of its own: what is made by running the program is made once.
 fn installed() -> Result<&'static Path, Failed> {
     static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let make = || {
-        let programs = PathBuf::from(std::env::var_os("DEVBOX_BIN").ok_or("DEVBOX_BIN is not set")?);
-        let folder = programs.parent().ok_or("DEVBOX_BIN names no program")?;
         let root = testbed::paths::lab().map_err(|e| format!("{e:#}"))?.join(INSTALLED);
-        testbed::install::into(&root, folder).map_err(|e| format!("{e:#}"))?;
+        testbed::install::into(&root, &programs()?).map_err(|e| format!("{e:#}"))?;
         Ok(root)
     };
     Ok(MADE.get_or_init(make).as_ref()?)
@@ -182,9 +186,7 @@ impl World {
 
     /// devbox-ctl and the units of owners, where nobody installs a broker; alice's login socket is there.
     pub(crate) fn install_without_broker(&self) -> Outcome {
-        let programs = PathBuf::from(std::env::var_os("DEVBOX_BIN").ok_or("DEVBOX_BIN")?);
-        let programs = programs.parent().ok_or("its folder")?;
-        testbed::install::without_broker(&self.root, programs).map_err(|e| format!("{e:#}"))?;
+        testbed::install::without_broker(&self.root, &programs()?).map_err(|e| format!("{e:#}"))?;
         self.ok("alice", &["systemctl", "--user", "daemon-reload"])?;
         self.ok("alice", &["systemctl", "--user", "enable", "--now", "devboxes-login.socket"]).map(drop)
     }
@@ -238,7 +240,6 @@ impl World {
         for user in ["bob", "carol"] {
             self.destroy_all(user);
         }
-        let _ = fs::remove_file(self.path("/home/alice/.local/state/devbox/life.json"));
         let _ = fs::remove_file(self.path("/etc/credstore/devbox.tailnet"));
         self.run("root", &["umount", "--quiet", "/home/alice/.config/containers"]);
         self.remove_files();

@@ -160,7 +160,7 @@ fn await_exec(pid: u32, program: &Path) {
     let begun = Instant::now();
     let is_program = || match std::fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(line) => line.split(|b| *b == 0).next() == Some(program.as_os_str().as_encoded_bytes()),
-        // It has ended. Whoever waits until it is ready sees that.
+        // The process has ended; `await_ready` reports that.
         Err(_) => true,
     };
     while !is_program() && begun.elapsed() < Duration::from_secs(10) {

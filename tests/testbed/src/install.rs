@@ -117,7 +117,7 @@ pub fn without_broker(root: &Path, programs: &Path) -> Result<()> {
     documents(root, programs)
 }
 
-/// The programs and units on a host, as absolute paths: what is to be removed again. The ledger stays.
+/// The absolute paths of the programs and units on a host. Removing these files uninstalls; the ledger stays.
 pub fn files() -> Vec<String> {
     PROGRAMS.iter().chain(FILES).map(|(_, to)| format!("/{to}")).collect()
 }

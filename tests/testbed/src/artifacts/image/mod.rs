@@ -66,7 +66,7 @@ pub fn build(base: Option<&str>, kind: Kind) -> Result<PathBuf> {
         by_podman(base, kind, &archive)?;
     } else {
         let built = ensure(kind)?;
-        // A copy, since whoever has it may change it.
+        // Not a link: an edit of this file must not change the cached archive.
         let partial = archive.with_extension("partial");
         fs::copy(&built, &partial).context("cannot copy the image")?;
         fs::rename(&partial, &archive).context("cannot put the image in place")?;
