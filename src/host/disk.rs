@@ -17,7 +17,7 @@ impl Podman {
     fn place(&self, format: &str) -> Result<String, HostError> {
         let info = self.run("info", &["info", format])?;
         let path = String::from_utf8_lossy(&info.stdout).trim().to_owned();
-        if info.status.success() && path.starts_with('/') { Ok(path) } else { Err(failed("info", &info)) }
+        if info.status.success() && path.starts_with('/') { Ok(path) } else { Err(failed("info", &info.stderr)) }
     }
 
     /// Where volumes are, or will be.
@@ -60,7 +60,7 @@ impl Podman {
         let text = String::from_utf8_lossy(&output.stdout);
         // A file that goes while du looks makes it end with 1; the sum is good all the same. The total is the last line.
         let total = text.lines().last().and_then(|line| line.split_whitespace().next()?.parse().ok());
-        total.ok_or_else(|| failed("unshare du", &output))
+        total.ok_or_else(|| failed("unshare du", &output.stderr))
     }
 
     /// What these volumes take on disk, as far as a second is enough to look; one that was never made takes nothing.

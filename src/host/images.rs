@@ -101,7 +101,7 @@ impl Podman {
                 continue;
             }
             if self.image_exists(reference)? {
-                return Err(failed("image inspect", &output));
+                return Err(failed("image inspect", &output.stderr));
             }
         }
         Ok(ids)
@@ -110,7 +110,7 @@ impl Podman {
     fn asked<T: DeserializeOwned>(&self, what: &'static str, arguments: &[&str]) -> Result<T, HostError> {
         let output = self.run(what, arguments)?;
         if !output.status.success() {
-            return Err(failed(what, &output));
+            return Err(failed(what, &output.stderr));
         }
         serde_json::from_slice(&output.stdout).map_err(|e| HostError::Podman { what, stderr: e.to_string() })
     }
@@ -126,7 +126,7 @@ impl Podman {
             let output = self.run("untag", &[&["untag", "--", &image.id][..], &names].concat())?;
             if !output.status.success() {
                 self.name_again(image, spare)?;
-                return Err(failed("untag", &output));
+                return Err(failed("untag", &output.stderr));
             }
         }
         // What it was built on is decided by us.
@@ -136,7 +136,7 @@ impl Podman {
         }
         self.name_again(image, spare)?;
         // In use (podman-rmi(1)), or something was made of it meanwhile.
-        if output.status.code() == Some(2) { Ok(false) } else { Err(failed("image rm", &output)) }
+        if output.status.code() == Some(2) { Ok(false) } else { Err(failed("image rm", &output.stderr)) }
     }
 
     /// It stays, with the names that nobody else has taken.

@@ -81,7 +81,9 @@ impl Podman {
         let output = child.stdout_capture().stderr_capture().unchecked().run();
         let failed_to = |stderr: String| HostError::Podman { what: "exec", stderr };
         let output = output.map_err(|e| failed_to(e.to_string()))?;
-        if output.status.success() { Ok(()) } else { Err(failed("exec", &output)) }
+        // The box tells how the login went on its standard output; what podman has to say is on the other.
+        let said = [output.stdout, output.stderr].concat();
+        if output.status.success() { Ok(()) } else { Err(failed("exec", &said)) }
     }
 
     /// What a program writes, at most a mebibyte of it. One that takes too long is ended.
@@ -131,7 +133,7 @@ impl Podman {
         let handle = child.unchecked().start().map_err(|e| failed_to(&e.to_string()))?;
         match handle.wait_timeout(std::time::Duration::from_secs(10)).map_err(|e| failed_to(&e.to_string()))? {
             Some(output) if output.status.success() => Ok(()),
-            Some(output) => Err(failed("exec", output)),
+            Some(output) => Err(failed("exec", &output.stderr)),
             None => {
                 let _ = handle.kill();
                 Err(failed_to("the box did not take the notice within ten seconds"))
@@ -160,7 +162,7 @@ impl Podman {
         match output.status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
-            _ => Err(failed("image exists", &output)),
+            _ => Err(failed("image exists", &output.stderr)),
         }
     }
 
@@ -183,7 +185,7 @@ impl Podman {
         match there.status.code() {
             Some(0) => Ok(!self.is_ours(name, &wanted)?),
             Some(1) => Ok(false),
-            _ => Err(failed("container exists", &there)),
+            _ => Err(failed("container exists", &there.stderr)),
         }
     }
 
@@ -224,7 +226,7 @@ impl Podman {
             let there = self.run("volume exists", &["volume", "exists", "--", volume])?;
             return match there.status.code() {
                 Some(1) => Ok((VolumeState::Absent, None)),
-                _ => Err(failed("volume inspect", &output)),
+                _ => Err(failed("volume inspect", &output.stderr)),
             };
         }
         let volumes: Vec<InspectedVolume> = serde_json::from_slice(&output.stdout)
@@ -257,14 +259,14 @@ impl Podman {
             }
             let gone = self.run("rm", &rm)?;
             if !gone.status.success() {
-                return Err(failed("rm", &gone));
+                return Err(failed("rm", &gone.stderr));
             }
             output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
         }
         // 1: gone meanwhile.
         match output.status.code() {
             Some(0 | 1) => Ok(()),
-            _ => Err(failed("volume rm", &output)),
+            _ => Err(failed("volume rm", &output.stderr)),
         }
     }
 }
@@ -297,8 +299,8 @@ fn moves_the_store(table: &toml::Table) -> bool {
         || has("engine", "remote")
 }
 
-pub(super) fn failed(what: &'static str, output: &std::process::Output) -> HostError {
-    let stderr = String::from_utf8_lossy(&output.stderr);
+pub(super) fn failed(what: &'static str, stderr: &[u8]) -> HostError {
+    let stderr = String::from_utf8_lossy(stderr);
     let last: Vec<&str> = stderr.lines().filter(|l| !l.trim().is_empty()).collect();
     HostError::Podman { what, stderr: printable(last.last().unwrap_or(&"it said nothing")) }
 }

@@ -1,11 +1,14 @@
 //! Boxes that the broker lets onto the tailnet: key at start, device, and both gone with the box.
 
+use std::time::{Duration, Instant};
+
 use testbed::tailnet::{TAG, Tailnet, tag_of};
 
 use super::broker::call;
 use super::prelude::*;
 
 tests! { Host:
+    #[slow] each_of_many_rotations_logs_in,
     from_create_to_destroy,
     back_from_the_trash,
     anothers_key,
@@ -179,4 +182,22 @@ fn a_provider_that_is_away(world: &World) -> Outcome {
     ensure(tailnet.node("abc").map_err(text)?.is_some(), "it is there still")?;
     world.ok("root", &["systemctl", "start", "devbox-tidy"])?;
     ensure(tailnet.nodes().map_err(text)?.is_empty(), "nothing is left of it")
+}
+
+/// On a busy host about one of 100 logins stands still in tailscaled. The box tries once more.
+fn each_of_many_rotations_logs_in(world: &World) -> Outcome {
+    let tailnet = world.tailnet()?;
+    install(world, &tailnet)?;
+    world.ctl(&["create", "abc", "--wait-tailnet"]).expect(0)?;
+    for n in 0..25 {
+        let begun = Instant::now();
+        let ran = world.ctl(&["rotate-key", "abc"]);
+        if ran.code != 0 {
+            return Err(format!("rotation {n}: {ran:?}\n{}", world.ctl(&["logs", "abc"]).out).into());
+        }
+        if begun.elapsed() > Duration::from_secs(10) {
+            println!("      rotation {n} took {:.1} s: the first `tailscale up` stood still", begun.elapsed().as_secs_f32());
+        }
+    }
+    Ok(())
 }
