@@ -18,8 +18,9 @@ fn an_escaped_process_is_found(world: &World) -> Outcome {
         ok  this host has no broker: names and limits are each owner's own
         ok  no process is outside of its owner's slice
     "#]])?;
+    // Type=exec: by the end of systemd-run the process has its user (systemd.service(5)).
     // What a service does that starts a user's program without a session: Debian's cron is one.
-    world.ok("root", &["systemd-run", "--quiet", "--uid=1001", "--unit", ESCAPED, "sleep", "infinity"])?;
+    world.ok("root", &["systemd-run", "--quiet", "--service-type=exec", "--uid=1001", "--unit", ESCAPED, "sleep", "infinity"])?;
     let [roots, bobs] = ["root", "bob"].map(|user| world.run(user, &["devbox-ctl", "doctor"]));
     let others = world.ctl(&["doctor"]);
     world.ok("root", &["systemctl", "stop", ESCAPED])?;

@@ -71,17 +71,20 @@ struct Run {
     choice: Choice,
     debians: Vec<Debian>,
     side_by_side: usize,
+    /// How often each test runs.
+    times: usize,
 }
 
 impl Run {
     fn asked_for() -> anyhow::Result<Option<Self>> {
         let Ok(choice) = std::env::var("DEVBOX_TESTS") else { return Ok(None) };
         let debians = std::env::var("DEVBOX_DEBIANS").unwrap_or_else(|_| Debian::Trixie.to_string());
-        let hosts = std::env::var("DEVBOX_HOSTS").ok().map(|n| n.parse()).transpose()?;
+        let number = |variable| std::env::var(variable).ok().map(|n| n.parse()).transpose();
         Ok(Some(Self {
             choice: choice.parse()?,
             debians: debians.split(',').map(str::parse).collect::<Result<_, _>>()?,
-            side_by_side: hosts.unwrap_or_else(side_by_side),
+            side_by_side: number("DEVBOX_HOSTS")?.unwrap_or_else(side_by_side),
+            times: number("DEVBOX_TIMES")?.unwrap_or(1),
         }))
     }
 
@@ -134,7 +137,7 @@ fn main() -> ExitCode {
             // A machine is made of trixie.
             let runs_there = *debian == Debian::Trixie || matches!(test.body, harness::Body::Host(_));
             if runs_there && run.has(&test, *debian) {
-                chosen.push((name(&test, *debian), test, *debian));
+                chosen.extend((0..run.times).map(|_| (name(&test, *debian), test, *debian)));
             } else {
                 left_out += usize::from(runs_there);
             }

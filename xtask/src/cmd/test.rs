@@ -30,6 +30,9 @@ pub(crate) struct Test {
     /// How many tests run side by side, each on a host of its own [default: two for each processor]
     #[arg(long)]
     hosts: Option<NonZeroUsize>,
+    /// How often each test runs: for one that fails now and then
+    #[arg(long, default_value = "1")]
+    times: NonZeroUsize,
 }
 
 impl Test {
@@ -73,6 +76,8 @@ struct Count {
     skipped: usize,
     /// Test programs that ended otherwise than with a result.
     broken: Vec<String>,
+    /// What the test programs say of failed tests.
+    failures: String,
 }
 
 pub(crate) fn run(args: &Test) -> Result<()> {
@@ -95,6 +100,7 @@ pub(crate) fn run(args: &Test) -> Result<()> {
         command.args(&args.filter).current_dir(&program.package).env("CARGO_MANIFEST_DIR", &program.package);
         command.env("DEVBOX_TESTS", choice.to_string()).env("DEVBOX_DEBIANS", &debians);
         command.env("DEVBOX_BIN", &binary).env("DEVBOX_XTASK", &me);
+        command.env("DEVBOX_TIMES", args.times.to_string());
         command.envs(args.hosts.map(|hosts| ("DEVBOX_HOSTS", hosts.to_string())));
         command.stdin(Stdio::null());
         command
@@ -120,6 +126,10 @@ pub(crate) fn run(args: &Test) -> Result<()> {
         }
         Ok(())
     })?;
+    // Once more, last: the end of a long output is what is read first, and all that some places keep.
+    if !count.failures.is_empty() {
+        println!("\n{}", count.failures.trim_end());
+    }
     println!("\ntests: {} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     if count.failed > 0 || !count.broken.is_empty() {
         bail!("there are failures above {}", count.broken.join(", "));
@@ -184,6 +194,7 @@ impl Count {
     fn whole(&mut self, name: &str, text: &str, ended_well: bool) {
         let failed = self.failed;
         text.lines().for_each(|line| self.add(line));
+        self.failures.push_str(failures(text));
         if !ended_well && self.failed == failed {
             self.broken.push(name.to_owned());
         }
@@ -205,9 +216,23 @@ impl Count {
     }
 }
 
+/// The part of a test program's output that says why tests failed.
+fn failures(text: &str) -> &str {
+    let Some((_, after)) = text.split_once("\nfailures:\n") else { return "" };
+    after.split_once("\nfailures:\n").map_or(after, |(reasons, _)| reasons)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Count;
+    use super::{Count, failures};
+
+    #[test]
+    fn reasons_of_failures_are_found() {
+        let text =
+            "test a ... FAILED\n\nfailures:\n\n---- a ----\nexit 1\n\n\nfailures:\n    a\n\ntest result: FAILED.";
+        assert_eq!(failures(text).trim(), "---- a ----\nexit 1");
+        assert_eq!(failures("test a ... ok\n"), "");
+    }
 
     #[test]
     fn counts_add_up() {
