@@ -224,9 +224,12 @@ impl World {
         if !self.path("/usr/libexec/devbox/devboxd").exists() {
             return;
         }
-        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-warn.socket devbox-tidy.timer; systemctl stop devboxd; systemctl --global disable devboxes-report.timer devboxes-tend.timer devboxes-sample.timer devboxes-cleanup.timer devboxes-started.service; \
+        // Once the bus does not know it any more, no timer of an owner's starts devboxd again after its stop: that one
+        // would go on with a ledger that is deleted.
+        let script = "systemctl disable --now devbox-limits.service devbox-limits.path devboxd.socket devbox-warn.socket devbox-tidy.timer; systemctl --global disable devboxes-report.timer devboxes-tend.timer devboxes-sample.timer devboxes-cleanup.timer devboxes-started.service; \
+                      rm -f \"$@\"; busctl call org.freedesktop.DBus / org.freedesktop.DBus ReloadConfig; systemctl stop devboxd; \
                       umount -q /var/lib/devboxd; rm -rf /var/lib/devboxd /var/lib/devbox-limits /run/systemd/system/devboxd.service.d /etc/systemd/system/devbox-warn@.service.d /etc/credstore/devbox-warn.url /usr/local/libexec/hook /run/systemd/system/user-*.slice.d; \
-                      rm -f \"$@\"; systemctl daemon-reload && busctl call org.freedesktop.DBus / org.freedesktop.DBus ReloadConfig";
+                      systemctl daemon-reload";
         let files = testbed::install::files();
         let argv: Vec<&str> = ["sh", "-c", script, "sh"].into_iter().chain(files.iter().map(String::as_str)).collect();
         self.ok("root", &argv).expect("the broker gone");
