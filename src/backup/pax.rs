@@ -31,9 +31,8 @@ pub(super) struct Holes {
     pub(super) real: u64,
 }
 
-/// What GNU tar writes for what we ask it to keep. Anything else could mean something to it that is not looked at here.
-const HARMLESS: [&[u8]; 3] = [b"mtime", b"uid", b"gid"];
-/// And of attributes; tar holds in memory what it does not even set.
+/// The attributes that GNU tar writes for what we ask it to keep. Any other record could mean something to it that is not
+/// looked at here. tar holds in memory also what it does not set.
 const ATTRIBUTES: [&[u8]; 3] = [b"SCHILY.xattr.security.capability", b"SCHILY.acl.access", b"SCHILY.acl.default"];
 const ATTRIBUTES_OF_USERS: &[u8] = b"SCHILY.xattr.user.";
 
@@ -67,7 +66,14 @@ pub(super) fn parse(mut text: &[u8]) -> Result<Records, BackupError> {
             b"GNU.sparse.minor" => records.sparse.minor.replace(number(value)?).is_some(),
             b"GNU.sparse.name" => records.sparse.name.replace(whole(key, value)?).is_some(),
             b"GNU.sparse.realsize" => records.sparse.real.replace(number(value)?).is_some(),
-            key if HARMLESS.contains(&key) => false,
+            b"mtime" => {
+                time(value)?;
+                false
+            }
+            b"uid" | b"gid" => {
+                owner(key, value)?;
+                false
+            }
             key if ATTRIBUTES.contains(&key) || key.starts_with(ATTRIBUTES_OF_USERS) => {
                 records.attributes = true;
                 false
@@ -99,8 +105,34 @@ fn whole(key: &[u8], value: &[u8]) -> Result<Vec<u8>, BackupError> {
     Ok(value.to_vec())
 }
 
+/// A size, or the number of a form. No file is larger than `off_t` can say, and tar ends with an error at one that is.
 fn number(value: &[u8]) -> Result<u64, BackupError> {
-    digits(value).ok_or_else(|| BackupError::damaged("a volume's tar: a size that is no number"))
+    let number = digits(value).filter(|number| i64::try_from(*number).is_ok());
+    number.ok_or_else(|| BackupError::damaged("a volume's tar: a size that is no number of 63 bits"))
+}
+
+/// Seconds since 1970, with a fraction or without one. A file may have any time that fits 64 bits; GNU tar ends with an
+/// error at one that does not, after it unpacked the rest.
+fn time(value: &[u8]) -> Result<(), BackupError> {
+    let (sign, digits) = value.strip_prefix(b"-").map_or((&b""[..], value), |rest| (&b"-"[..], rest));
+    let mut halves = digits.splitn(2, |b| *b == b'.');
+    let (seconds, fraction) = (halves.next().unwrap_or_default(), halves.next());
+    let are_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let fits = std::str::from_utf8(&[sign, seconds].concat()).ok().and_then(|text| text.parse::<i64>().ok());
+    let is_written = are_digits(seconds) && fraction.is_none_or(are_digits);
+    // Anything below the least second is out of range to tar.
+    let is_in_range = fits.is_some_and(|seconds| seconds > i64::MIN || fraction.is_none());
+    if is_written && is_in_range { Ok(()) } else { Err(odd_value(b"mtime", value)) }
+}
+
+/// The number of a user or group: 32 bits.
+fn owner(key: &[u8], value: &[u8]) -> Result<(), BackupError> {
+    let number = digits(value).and_then(|number| u32::try_from(number).ok());
+    number.map(drop).ok_or_else(|| odd_value(key, value))
+}
+
+fn odd_value(key: &[u8], value: &[u8]) -> BackupError {
+    BackupError::Unsafe(format!("a {} that tar does not write: {}", shown(key), shown(value)))
 }
 
 /// Nothing but digits.

@@ -14,7 +14,8 @@ enum Change {
     Twice(usize),
     Swap(usize, usize),
     Map(&'static [u8]),
-    Path(&'static str),
+    RealSize(&'static str),
+    Record(&'static str, &'static str),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -54,6 +55,32 @@ fn change() -> impl Strategy<Value = Change> {
         "./l\u{e0041}/x",
         "./d/ b ",
     ]);
+    let times = prop::sample::select(vec![
+        "1",
+        "1.",
+        "-1.5",
+        "00001.000000001",
+        "9223372036854775807.9",
+        "-9223372036854775808",
+        "",
+        "-",
+        ".5",
+        ":.5",
+        "+1",
+        " 1",
+        "9223372036854775808",
+        "-9223372036854775808.5",
+        "-9223372036854775809",
+    ]);
+    let ids = prop::sample::select(vec!["0", "00001", "4294967295", "4294967296", "-1", "", "1x", " 1"]);
+    let sizes = prop::sample::select(vec!["0", "1", "9000", "9223372036854775808", "18446744073709551615"]);
+    let records = prop_oneof![
+        paths.prop_map(|path| ("path", path)),
+        times.prop_map(|time| ("mtime", time)),
+        ids.clone().prop_map(|id| ("uid", id)),
+        ids.prop_map(|id| ("gid", id)),
+        sizes.clone().prop_map(|size| ("size", size)),
+    ];
     let places = prop_oneof![Just(0), Just(100), Just(124), Just(156), Just(157), Just(345), Just(475), 0..BLOCK - 30];
     prop_oneof![
         (0..40_usize, prop_oneof![Just(156), 0..BLOCK], prop_oneof![b'0'..b'8', any::<u8>()])
@@ -63,7 +90,8 @@ fn change() -> impl Strategy<Value = Change> {
         (0..40_usize).prop_map(Change::Twice),
         (0..40_usize, 0..40_usize).prop_map(|(a, b)| Change::Swap(a, b)),
         maps.prop_map(Change::Map),
-        paths.prop_map(Change::Path),
+        sizes.prop_map(Change::RealSize),
+        records.prop_map(|(key, value)| Change::Record(key, value)),
     ]
 }
 
@@ -79,12 +107,20 @@ fn changed(tar: &[u8], changes: &[Change]) -> Vec<u8> {
             Change::Drop(block) => drop(blocks.remove(block % count)),
             Change::Twice(block) => blocks.insert(block % count, blocks[block % count]),
             Change::Swap(a, b) => blocks.swap(a % count, b % count),
-            Change::Path(name) => {
-                let records = pax(&[("path", name.as_bytes())]);
+            Change::Record(key, value) => {
+                let records = pax(&[(key, value.as_bytes())]);
                 let old = |two: &[[u8; BLOCK]]| two[1].windows(7).any(|some| some == b"path=./");
                 if let Some(at) = blocks.windows(2).position(old) {
                     blocks[at] = records[..BLOCK].try_into().unwrap();
                     blocks[at + 1] = records[BLOCK..].try_into().unwrap();
+                }
+            }
+            Change::RealSize(size) => {
+                let records = sparse(b"1", b"0", size.as_bytes(), b"", 0);
+                let old = |two: &[[u8; BLOCK]]| two[1].windows(11).any(|some| some == b"GNU.sparse.");
+                if let Some(at) = blocks.windows(2).position(old) {
+                    blocks[at] = records[..BLOCK].try_into().unwrap();
+                    blocks[at + 1] = records[BLOCK..2 * BLOCK].try_into().unwrap();
                 }
             }
             Change::Map(text) => {

@@ -54,6 +54,10 @@ fn hostile_volumes_are_refused() {
         ("a size", vec![header(b'5', "./d", "", 512)]),
         ("two values", vec![long(&[("path", b"./a"), ("path", b"./b")], b'0')]),
         ("no name", vec![long(&[("path", b"./a\0/../b")], b'0')]),
+        ("a mtime", vec![long(&[("mtime", b":.5")], b'0')]),
+        ("a mtime", vec![long(&[("mtime", b"-9223372036854775808.5")], b'0')]),
+        ("a uid", vec![long(&[("uid", b"4294967296")], b'0')]),
+        ("a gid", vec![long(&[("gid", b"-1")], b'0')]),
         ("not one of", vec![file("a", b"x")]),
         ("not one of", vec![file("././a", b"x")]),
         ("not one of", vec![file("./a//b", b"x")]),
@@ -105,12 +109,13 @@ fn what_tar_writes_is_taken() {
         header(b'2', "./l", "../../..", 0),
         header(b'1', "./l2", "./l", 0),
         header(b'6', "./fifo", "", 0),
+        [pax(&[("mtime", b"-9223372036854775808"), ("uid", b"4294967294")]), file("./old", b"x")].concat(),
     ];
     let (bytes, mut kept) = (tar(&entries), Vec::new());
     let mut inner = Inner::packing(Part::Home);
     inner.feed(&bytes, &mut |some| kept.extend_from_slice(some)).unwrap();
     inner.end().unwrap();
-    assert_eq!(inner.entries(), 10);
+    assert_eq!(inner.entries(), 11);
     assert!(kept == bytes && *inner.left_out() == LeftOut::default());
 }
 
