@@ -5,6 +5,8 @@ use super::prelude::*;
 tests! { Host:
     the_tools_are_there,
     sudo_and_packages,
+    terminals_of_today,
+    a_late_supervisor_is_waited_for,
     a_crashed_service_comes_back,
     stops_within_two_seconds,
     home_is_filled_once,
@@ -13,7 +15,7 @@ tests! { Host:
 
 fn the_tools_are_there(world: &World) -> Outcome {
     world.ctl(&["create", "abc"]).expect(0)?;
-    for tool in ["git", "rg", "fd", "bat", "eza", "fzf", "jq", "gh", "nvim", "tmux", "curl", "less"] {
+    for tool in ["git", "rg", "fd", "bat", "eza", "fzf", "jq", "gh", "nvim", "tmux", "curl", "less", "rsync"] {
         world.ctl(&["exec", "abc", "--", tool, if tool == "tmux" { "-V" } else { "--version" }]).expect(0)?;
     }
     let completes = "source /etc/bash_completion; declare -F _comp_initialize || declare -F _init_completion";
@@ -29,6 +31,29 @@ fn sudo_and_packages(world: &World) -> Outcome {
                   && printf '#!/bin/sh\\nchown dev:dev /opt/probe\\n' > p/DEBIAN/postinst && chmod 755 p/DEBIAN/postinst && echo x > p/opt/probe \
                   && dpkg-deb --root-owner-group -b p probe.deb && sudo dpkg -i probe.deb && stat -c %U /opt/probe";
     world.ctl(&["exec", "abc", "--", "sh", "-c", repack]).expect(0)?.says("dev\n")
+}
+
+/// What terminals send as TERM, by which `less` and editors know how to draw.
+fn terminals_of_today(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    for name in ["alacritty", "foot", "wezterm", "xterm-256color", "xterm-ghostty", "xterm-kitty", "tmux-256color"] {
+        let seen = world.ctl(&["exec", "abc", "--", "env", &format!("TERM={name}"), "tput", "clear"]).expect(0)?.out;
+        ensure(seen.contains('\u{1b}'), name)?;
+    }
+    // A forwarded socket that was lost does not keep the next one out.
+    world.ctl(&["exec", "abc", "--", "grep", "-x", "StreamLocalBindUnlink yes", "/etc/devbox/sshd_config"]).expect(0)?;
+    // Half of the box's memory, as on a machine.
+    same(&world.ctl(&["exec", "abc", "--", "stat", "-fc", "%b %S", "/dev/shm"]).expect(0)?.out, &"524288 4096\n", "2 GiB")
+}
+
+/// s6-svwait itself fails at once where a service's supervisor is not there yet, and then a box was ready before its tailnet.
+fn a_late_supervisor_is_waited_for(world: &World) -> Outcome {
+    let script = "mkdir -p /run/s6/late && printf '#!/bin/sh\\nexec sleep infinity\\n' >/run/s6/late/run && chmod +x /run/s6/late/run; \
+                  (sleep 1; exec s6-svscan /run/s6 >/dev/null 2>&1) & \
+                  /usr/libexec/devbox/wait-ready late 5000; echo it ended with $?; s6-svstat -o up /run/s6/late";
+    let run = ["podman", "run", "--rm", "--init", "localhost/devbox", "sh", "-c", script];
+    // It is up, and never says that it is ready.
+    same(&world.ok("alice", &run)?, &"it ended with 1\ntrue\n".to_owned(), "it waited for both")
 }
 
 fn a_crashed_service_comes_back(world: &World) -> Outcome {
