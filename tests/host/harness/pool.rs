@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 use testbed::artifacts::Debian;
 
+use super::place::Place;
 use super::report::{Report, Took};
 use super::{Body, Outcome, Test};
 use crate::machine::Machine;
@@ -66,6 +67,9 @@ impl Pool {
         if matches!(outcome, Ok(Ok(()))) {
             self.state().idle.entry(debian).or_default().push(world);
         } else {
+            // What the host knows of it, for a failure that comes once in a hundred runs.
+            let journal = world.run("root", &["journalctl", "--no-pager", "-o", "short-precise", "-n", "120"]);
+            eprintln!("      the journal of the host of {name}:\n{}", journal.out);
             world.down();
         }
         outcome

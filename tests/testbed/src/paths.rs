@@ -60,12 +60,11 @@ pub fn remove_tree(dir: &Path) -> Result<()> {
     if let Some(mount) = mounts.lines().filter_map(|l| l.split(' ').nth(1)).find(|m| Path::new(m).starts_with(dir)) {
         anyhow::bail!("{mount} is still mounted; not removing {}", dir.display());
     }
-    match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot remove {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
+    // Not the standard library's: it calls itself for each folder, and a test makes 30,000 in one another.
+    let removed = std::process::Command::new("rm").args(["-rf", "--one-file-system", "--"]).arg(dir).output();
+    let removed = removed.with_context(|| format!("cannot remove {}", dir.display()))?;
+    anyhow::ensure!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr).trim());
+    Ok(())
 }
 
 /// Writes a file, making its directory first.
