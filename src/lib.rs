@@ -18,6 +18,8 @@ pub mod quadlet;
 #[deny(clippy::disallowed_methods)]
 pub mod settings;
 #[deny(clippy::disallowed_methods)]
+pub mod shown;
+#[deny(clippy::disallowed_methods)]
 pub mod spec;
 pub mod tailnet;
 #[deny(clippy::disallowed_methods)]

@@ -23,7 +23,7 @@ fn cases() -> Vec<PathBuf> {
 }
 
 fn produced(spec: &BoxSpec) -> BTreeMap<String, String> {
-    let files = render(spec, &Templates::default()).unwrap();
+    let files = render(spec, &Templates::default(), "/usr/bin/devbox-ctl").unwrap();
     let mut out: BTreeMap<_, _> = files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
     let name = &spec.name;
     let brokered = spec.tailnet != Tailnet::Own;

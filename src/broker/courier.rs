@@ -13,6 +13,7 @@ use super::activity::Activity;
 use super::desk::warn::WarnRequest;
 use super::desk::{Answer, Caller, Request};
 use super::queue::Queue;
+use crate::shown::may_be_shown;
 use crate::wire::{TAKEN, WARN_SOCKET};
 
 /// Longer than a command may run, with the start of its unit.
@@ -146,7 +147,7 @@ fn hand_over(socket: &Path, document: &str) -> Result<(), String> {
     match answer.trim() {
         TAKEN => Ok(()),
         "" => Err("the command's unit ended without an answer: `journalctl -u 'devbox-warn@*'`".to_owned()),
-        why => Err(why.chars().filter(|c| !c.is_control()).collect()),
+        why => Err(why.chars().filter(|c| may_be_shown(*c)).collect()),
     }
 }
 

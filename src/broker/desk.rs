@@ -14,6 +14,7 @@ use super::rules::{Names, Rules};
 use super::{probe, reconcile};
 use crate::policy::host::Free;
 use crate::settings;
+use crate::shown::may_be_shown;
 use crate::spec::BoxName;
 use crate::wire::{self, AuditLine, LedgerBox, OwnerUse, Refused, Why};
 
@@ -45,6 +46,16 @@ impl Seen {
     fn with(now: i64, running: &[(u32, &str)]) -> Self {
         let running: BTreeSet<_> = running.iter().map(|(uid, name)| (*uid, (*name).to_owned())).collect();
         Self { now, free: None, running: OnceCell::from(running) }
+    }
+
+    /// Whether that box has a process. Its own cgroup is looked at: an owner can make so many others that not all are.
+    pub(super) fn runs(&self, uid: u32, name: &str) -> bool {
+        match self.running.get() {
+            Some(running) if running.contains(&(uid, name.to_owned())) || cfg!(test) => {
+                running.contains(&(uid, name.to_owned()))
+            }
+            _ => probe::runs(uid, name),
+        }
     }
 
     /// Looked at only by who needs it: owners can make it long.
@@ -247,7 +258,7 @@ impl Desk {
         let (hostname, addresses) = device.map(|d| (d.hostname, d.addresses)).unwrap_or_default();
         Ok(LedgerBox {
             owner: self.names.of(held.uid),
-            running: seen.running().contains(&(held.uid, held.name.clone())),
+            running: seen.runs(held.uid, &held.name),
             name: held.name,
             cpu_millis: held.cpu,
             memory_bytes: held.memory,
@@ -287,7 +298,7 @@ fn no_such_user(name: &str) -> Refused {
 
 /// Text of a caller's, fit to be shown to another.
 fn plain(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
+    text.chars().filter(|c| may_be_shown(*c)).take(most).collect()
 }
 
 #[cfg(test)]

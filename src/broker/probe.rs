@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::policy::host::Free;
+use crate::quadlet::names;
 
 /// proc_meminfo(5) and /proc/pressure/memory.
 pub(super) fn free() -> Option<Free> {
@@ -21,27 +22,42 @@ pub(super) fn free() -> Option<Free> {
 /// More folders than this of one owner's are not looked at: cgroups are the owner's to make.
 const MOST: usize = 1024;
 
+const USERS: &str = "/sys/fs/cgroup/user.slice";
+
 /// (uid, box) of every box with a process, from the names of cgroups. Owners name their own units, so this says what an
 /// owner claims to run, and never more than that.
 pub(super) fn running() -> BTreeSet<(u32, String)> {
     let mut found = BTreeSet::new();
-    for slice in names(Path::new("/sys/fs/cgroup/user.slice")) {
+    for slice in listed(Path::new(USERS)) {
         let Some(uid) = slice.strip_prefix("user-").and_then(|s| s.strip_suffix(".slice")) else { continue };
         let Ok(uid) = uid.parse::<u32>() else { continue };
-        let folder = format!("/sys/fs/cgroup/user.slice/{slice}/user@{uid}.service/devbox.slice");
-        for slice in names(Path::new(&folder)) {
+        let folder = folder(uid);
+        for slice in listed(&folder) {
             let Some(name) = slice.strip_prefix("devbox-").and_then(|s| s.strip_suffix(".slice")) else { continue };
-            let name = name.replace("\\x2d", "-");
-            let events = format!("{folder}/{slice}/cgroup.events");
-            if fs::read_to_string(events).is_ok_and(|text| text.lines().any(|l| l == "populated 1")) {
-                found.insert((uid, name));
+            if is_populated(&folder.join(&slice)) {
+                found.insert((uid, name.replace("\\x2d", "-")));
             }
         }
     }
     found
 }
 
-fn names(folder: &Path) -> Vec<String> {
+/// Whether one box has a process.
+pub(super) fn runs(uid: u32, name: &str) -> bool {
+    name.parse().is_ok_and(|name| is_populated(&folder(uid).join(names::slice(&name))))
+}
+
+/// Where the boxes of an owner have their cgroups.
+fn folder(uid: u32) -> PathBuf {
+    Path::new(USERS).join(format!("user-{uid}.slice/user@{uid}.service/devbox.slice"))
+}
+
+fn is_populated(cgroup: &Path) -> bool {
+    let events = fs::read_to_string(cgroup.join("cgroup.events"));
+    events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+}
+
+fn listed(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.take(MOST).filter_map(|e| e.ok()?.file_name().into_string().ok()).collect()
 }

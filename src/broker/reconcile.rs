@@ -60,10 +60,10 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
         }
         let in_trash = reported.get(&(uid, name.clone())).is_some_and(|r| r.trashed);
         let at_rest = if in_trash { "is in its owner's trash" } else { "is stopped" };
-        let runs = if seen.running().contains(&(uid, name.clone())) { "runs" } else { at_rest };
+        let runs = if seen.runs(uid, &name) { "runs" } else { at_rest };
         match held.get(&name) {
             Some(h) if h.uid == uid => {
-                let is_running = seen.running().contains(&(uid, name.clone()));
+                let is_running = seen.runs(uid, &name);
                 // What the report says of it, where that is younger than what the ledger says.
                 let changed = h.trashed.unwrap_or(h.since);
                 let of =
@@ -110,7 +110,7 @@ pub(super) fn findings(ledger: &Ledger<'_>, seen: &Seen, names: &mut Names) -> r
             told("gone", held.uid, &held.name, "its owner has no account any more".to_owned(), forget);
             continue;
         }
-        let runs = seen.running().contains(&(held.uid, held.name.clone()));
+        let runs = seen.runs(held.uid, &held.name);
         let is_known = reported.contains_key(&(held.uid, held.name.clone()));
         let forget = || Some(Mend::Forget(held.name.clone()));
         match held.expires {

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let session = if args.dry_run { Session::look(out)? } else { Session::begin(out, None)? };
     let held = session.hold(&name)?;
     refuse_half(&held)?;
-    let spec = whole(&held)?.spec.as_ref().map_err(|_| Failure::no_such_box(&name))?;
+    let spec = whole(&session, &held)?.spec.as_ref().map_err(|_| Failure::no_such_box(&name))?;
     let volumes = session.host.volumes_to_save(&name, least)?;
     if volumes.is_empty() && least < Priority::LEAST {
         out.warning(&format!("{name} has no volume of priority {least}: only its settings are in the backup"));

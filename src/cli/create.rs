@@ -1,13 +1,14 @@
 //! `create NAME`.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
-use super::{from_backup, ssh_config, tailnet};
+use super::{from_backup, ssh_config, tailnet, variables};
 use crate::backup::Manifest;
-use crate::host::{self, Hold, Keeper, entries, observe};
+use crate::host::{self, Hold, Keeper, entries, health, observe};
 use crate::plan::{self, CreateRequest, Plan};
 use crate::policy::limits::{self, Refusal, Request};
 use crate::quadlet::{self, names};
@@ -32,9 +33,12 @@ pub(super) struct Args {
     /// Memory: 512M, 4G
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<String>,
-    /// Set a variable in the box; may be repeated
-    #[arg(long, value_name = "K=V")]
+    /// Set a variable in the box; K alone takes yours, which no `ps` shows; may be repeated
+    #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
+    /// Set the variables of a file: K=V or K a line, # for remarks
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
     /// Show a folder of yours in the box: SRC:DST[:ro]; may be repeated
     #[arg(long, value_name = "SRC:DST[:ro]")]
     mount: Vec<String>,
@@ -95,6 +99,13 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     ssh_config::refresh(&session.host);
     let stands = if args.no_start { None } else { tailnet::settle(&session.host, &spec.name, made, out)? };
     show(&session, &spec, begun, args.no_start, stands.as_ref())?;
+    if !health::lingers(&session.host.account) {
+        let user = &session.host.account.user;
+        out.warning(&format!(
+            "{} ends with your last session on this host; `sudo loginctl enable-linger {user}` lets it run on",
+            spec.name
+        ));
+    }
     let Some(stands) = stands.filter(|s| !tailnet::is_on(s)) else { return Ok(()) };
     let failure = tailnet::off(&spec.name, &stands);
     if args.wait_tailnet {
@@ -125,7 +136,7 @@ impl Asked {
             image: args.image.as_deref().map(str::parse).transpose()?,
             cpu: args.cpu.as_deref().map(str::parse).transpose()?,
             memory: args.memory.as_deref().map(str::parse).transpose()?,
-            env: args.env.iter().map(|e| e.parse()).collect::<Result<_, _>>()?,
+            env: variables::given(&args.env, &args.env_file)?,
             mounts: args.mount.iter().map(|m| m.parse()).collect::<Result<_, _>>()?,
             with_syncthing: args.with_syncthing,
             idle_stop_days: args.idle_stop_days,
@@ -197,12 +208,10 @@ fn decide(
         }
         _ => {}
     }
-    for mount in &spec.mounts {
-        if let Some(trouble) = observe::mount_trouble(account, mount) {
-            return Err(
-                Failure::new(Kind::InvalidInput, trouble).hint("`--mount` takes a folder of yours on this host")
-            );
-        }
+    for mount in &mut spec.mounts {
+        *mount = observe::mount(account, mount).map_err(|trouble| {
+            Failure::new(Kind::InvalidInput, trouble).hint("`--mount` takes a folder of yours on this host")
+        })?;
     }
     let observed = observe::observe(&session.host, &spec)?;
     if let Some(clash) = observed.clash {
@@ -223,7 +232,7 @@ fn decide(
     }
     spec.dev =
         plan::dev_is(!spec.mounts.is_empty(), observed.kept_dev).ok_or_else(|| kept_without_mounts(&spec.name))?;
-    let files = quadlet::render(&spec, &host::templates()?)?;
+    let files = quadlet::render(&spec, &host::templates()?, &host::program()?)?;
     Ok(plan::create(CreateRequest {
         name: &spec.name,
         files,

@@ -229,6 +229,12 @@ impl From<HostError> for Failure {
             }
             HostError::Gone { .. } => failure(Kind::NoSuchBox).hint("`devbox-ctl list` shows yours"),
             HostError::Interrupted => failure(Kind::Interrupted),
+            HostError::ConfigHome(_) => failure(Kind::Backend).hint(
+                "boxes are in ~/.config/containers/systemd; `systemctl --user unset-environment XDG_CONFIG_HOME`, and take it out of ~/.config/environment.d",
+            ),
+            HostError::LocksTaken { path, .. } => {
+                failure(Kind::Backend).hint(format!("nothing was changed; an administrator can delete it: `sudo rm {}`", path.display()))
+            }
             HostError::PodmanMissing => failure(Kind::Backend).hint("an administrator can install podman 5.4 or newer"),
             HostError::PodmanOld { .. } => failure(Kind::Backend).hint("an administrator can install a newer podman"),
             HostError::Podman { .. } => failure(Kind::Backend).hint("`-v` shows the call"),
@@ -243,6 +249,11 @@ impl From<HostError> for Failure {
             HostError::Unsteady { name, .. } => {
                 failure(Kind::Backend).hint(format!("nothing is kept; again, or `devbox-ctl stop {name}` before"))
             }
+            HostError::VolumesGone { name, .. } => failure(Kind::Backend).hint(format!(
+                "`podman volume prune` deletes the volumes of boxes that do not run; `devbox-ctl destroy --now --keep-volume {name}` keeps what is left, and `devbox-ctl create {name}` makes it anew, `--from-backup` with your files"
+            )),
+            HostError::Mount { .. } => failure(Kind::Backend)
+                .hint("put the folder or file back where it was; what is now in its place is not shown in the box"),
             HostError::ForeignVolume(_) => {
                 failure(Kind::Backend).hint("it lost its labels, or another program made it; `podman volume inspect`")
             }

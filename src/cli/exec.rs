@@ -9,7 +9,7 @@ use super::output::Output;
 use super::view::State;
 use crate::host::podman::{self, Podman};
 use crate::host::systemd::Systemd;
-use crate::host::{Account, entry};
+use crate::host::{Account, entry, exec};
 use crate::quadlet::names;
 use crate::spec::BoxName;
 
@@ -30,7 +30,11 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let (_, podman) = running(&name)?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let user = if args.root { "root" } else { "dev" };
-    Err(replace(&podman, &podman::exec_arguments(&name, user, terminal, &args.command)))
+    let mut arguments = podman::exec_arguments(&name, user, terminal, &exec::watched(&args.command));
+    arguments.insert(1, "--preserve-fds=1".to_owned());
+    let code = exec::run(&podman, &arguments)?;
+    // Nothing is open that would have to be closed first.
+    std::process::exit(code.into())
 }
 
 /// Fails unless the box is up: podman's own words for it are not kind.

@@ -85,7 +85,7 @@ fn all(wanted: Wanted, out: Output) -> Result<(), Failure> {
     boxes.sort_by(|a, b| (&a.owner, &a.name).cmp(&(&b.owner, &b.name)));
     let state = |b: &LedgerBox| if b.running { State::Running } else { State::Stopped };
     let boxes: Vec<&LedgerBox> =
-        boxes.iter().filter(|b| b.expires == 0 && b.trashed == 0 && wanted.takes(state(b))).collect();
+        boxes.iter().filter(|b| (b.running || b.expires == 0 && b.trashed == 0) && wanted.takes(state(b))).collect();
     let cpu = |b: &LedgerBox| Cpu::from_millis(b.cpu_millis).ok();
     let memory = |b: &LedgerBox| Memory::from_bytes(b.memory_bytes).ok().map(|m| m.to_string());
     if out.json {
@@ -146,8 +146,16 @@ fn views(
         })
         .filter(|view| wanted.takes(view.state))
         .collect();
+    if !with_details {
+        let told = |v: &&mut View| v.state == State::Running && v.has_tailnet;
+        let mut told: Vec<&mut View> = views.iter_mut().filter(told).collect();
+        let asked: Vec<String> = told.iter().map(|v| v.unit.clone()).collect();
+        for (view, text) in told.iter_mut().zip(systemd.status_texts(&asked)?) {
+            view.add_own_word(&text);
+        }
+    }
     // A unit that is not loaded has no more to tell, and asking would load it.
-    let told = |v: &&mut View| units.contains_key(&v.unit) && (with_details || v.has_tailnet);
+    let told = |v: &&mut View| units.contains_key(&v.unit) && (with_details || v.state == State::Failed);
     let mut told: Vec<&mut View> = views.iter_mut().filter(told).collect();
     let asked: Vec<String> = told.iter().map(|v| v.unit.clone()).collect();
     for (view, details) in told.iter_mut().zip(systemd.details(&asked)?) {
@@ -212,6 +220,7 @@ mod tests {
             spec: spec.map(|()| crate::spec::BoxSpec::from_toml(&toml).unwrap()),
             stopped: None,
             pending: None,
+            gone: Vec::new(),
             trashed: None,
         }
     }

@@ -16,6 +16,7 @@ mod list;
 mod logs;
 mod man;
 mod output;
+mod pre_start;
 mod progress;
 mod prune;
 mod report;
@@ -30,12 +31,14 @@ mod stop;
 mod tailnet;
 mod trash;
 mod turn;
+mod variables;
 mod view;
 mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use error::{Failure, Kind};
@@ -99,6 +102,14 @@ enum Verb {
     #[command(hide = true)]
     Turn(turn::Args),
     #[command(hide = true)]
+    PreStart(pre_start::Args),
+    #[command(hide = true)]
+    VolumeMade(pre_start::MadeArgs),
+    #[command(hide = true)]
+    PostStop(pre_start::PostStopArgs),
+    #[command(hide = true)]
+    MountsWithin(pre_start::WithinArgs),
+    #[command(hide = true)]
     LoginAnswer(tailnet::AnswerArgs),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -120,6 +131,11 @@ pub fn main() -> ExitCode {
         Err(e) if matches!(e.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion) => {
             let _ = e.print();
             ExitCode::SUCCESS
+        }
+        // Nothing was typed that could be wrong: the help, as it is, where errors go.
+        Err(e) if e.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json => {
+            let _ = e.print();
+            ExitCode::from(Kind::InvalidInput.code())
         }
         Err(e) => fail(&usage(&e), json, Kind::InvalidInput.code()),
     }
@@ -165,6 +181,13 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Report(args) => report::run(&args, out),
         Verb::Tend(args) => tailnet::tend(&args, out),
         Verb::Turn(args) => turn::run(&args, out),
+        Verb::PreStart(args) => match pre_start::run(&args, out) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => return fail(&failure, out.json, pre_start::FAILED),
+        },
+        Verb::VolumeMade(args) => pre_start::volume_made(&args, out),
+        Verb::PostStop(args) => pre_start::post_stop(&args, out),
+        Verb::MountsWithin(args) => pre_start::within(&args, out),
         Verb::LoginAnswer(args) => tailnet::answer(&args, out),
         Verb::Completions(args) => completions::run(&args, out),
         Verb::Man(args) => man::run(&args, out),
@@ -189,12 +212,34 @@ fn fail(failure: &Failure, json: bool, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Of the commands that the help shows; clap would name hidden ones too.
+fn nearest_verb(typed: &str) -> Option<String> {
+    let all = Cli::command();
+    let words = |command: &clap::Command| {
+        command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(|verb| verb.get_name().to_owned()).collect()
+    };
+    let mut verbs: Vec<String> = words(&all);
+    let admin: Vec<String> = all.find_subcommand("admin").map(words).unwrap_or_default();
+    verbs.extend(admin.iter().map(|verb| format!("admin {verb}")));
+    let likeness = |verb: &str| strsim::jaro_winkler(typed, verb.trim_start_matches("admin "));
+    let nearest = verbs.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&nearest) > 0.8).then_some(nearest)
+}
+
 /// Clap's message in our form.
 fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
     let message = lines.next().unwrap_or("no such command").trim_start_matches("error: ").to_owned();
     let mut failure = Failure::new(Kind::InvalidInput, message);
+    if error.kind() == clap::error::ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        return failure.hint(match nearest_verb(typed) {
+            Some(verb) => format!("did you mean `devbox-ctl {verb}`?"),
+            None => "`devbox-ctl --help` lists the commands".to_owned(),
+        });
+    }
     for line in lines {
         match line.strip_prefix("tip: ") {
             Some(tip) => failure.hint = Some(tip.to_owned()),

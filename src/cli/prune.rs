@@ -9,9 +9,9 @@ use super::ask;
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
-use crate::host::podman::printable;
 use crate::host::{self, AccountLock, images};
 use crate::policy::prune::{self, Image, Scope};
+use crate::shown::printable;
 
 /// Remove images and build leftovers that no box needs; never a volume
 #[derive(Debug, clap::Args)]

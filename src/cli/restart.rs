@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     each(&args.names, out, |session, held| {
-        let entry = whole(&held)?;
+        let entry = whole(session, &held)?;
         let (name, made) = (entry.name.clone(), tailnet::of(entry));
         let unit = names::service(&name);
         let runs = State::of_unit(session.host.systemd.states(&unit)?.get(&unit)) == State::Running;

@@ -8,7 +8,7 @@ use super::output::Output;
 use super::session::{Session, half_destroyed};
 use super::start::why_stopped;
 use super::{ssh_config, tailnet};
-use crate::host::{self, Pending, box_names, observe};
+use crate::host::{self, Pending, box_names, observe, volumes};
 use crate::plan::{self, Plan, RestoreRequest};
 use crate::policy::limits::{self, Request};
 use crate::spec::{BoxName, BoxSpec};
@@ -35,6 +35,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let held = session.hold_trashed(&name)?;
     if held.entry.pending.is_some() && !matches!(held.entry.pending, Some(Pending::Create { .. })) {
         return Err(half_destroyed(&name));
+    }
+    if !held.entry.gone.is_empty() {
+        volumes::look(&held.entry, &session.host.podman)?;
     }
     let spec = match &held.entry.spec {
         Ok(spec) => spec.clone(),
@@ -70,10 +73,10 @@ fn decide(session: &Session, spec: &BoxSpec, args: &Args, marked: Option<&str>) 
         // The broker says it, and notes it.
         _ => {}
     }
-    let trouble = spec.mounts.iter().find_map(|mount| observe::mount_trouble(account, mount));
-    if let Some(trouble) = trouble.filter(|_| !args.no_start) {
-        return Err(Failure::new(Kind::InvalidInput, trouble)
-            .hint("make that folder again; or `--no-start` brings the box back without starting it"));
+    if !args.no_start {
+        host::mounts::look(&spec.mounts).map_err(|e| {
+            Failure::from(e).hint("put that back; or `--no-start` brings the box back without starting it")
+        })?;
     }
     let observed = observe::observe(&session.host, spec)?;
     if let Some(clash) = observed.clash {

@@ -15,9 +15,17 @@ use crate::spec::BoxName;
 
 /// Open a shell in a box, or run a command there, over SSH
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  devbox-ctl ssh my-project\n  devbox-ctl ssh my-project -- make test")]
+#[command(
+    after_help = "As with ssh(1), a shell in the box reads CMD: its words are joined by spaces and split again.\n`devbox-ctl exec` passes every word as it is.\n\nExamples:\n  devbox-ctl ssh my-project\n  devbox-ctl ssh my-project -- make test\n  devbox-ctl ssh -t my-project -- htop"
+)]
 pub(super) struct Args {
     name: String,
+    /// Let the box use your ssh agent while you are connected, as `ssh -A` does
+    #[arg(short = 'A')]
+    forward_agent: bool,
+    /// Give CMD a terminal, as `ssh -t` does
+    #[arg(short = 't')]
+    terminal: bool,
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
 }
@@ -34,6 +42,12 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let mut command = Command::new("ssh");
     for (key, value) in ssh_config::options(&account, &name)? {
         command.arg("-o").arg(format!("{key}={value}"));
+    }
+    if args.forward_agent {
+        command.arg("-A");
+    }
+    if args.terminal {
+        command.arg("-t");
     }
     command.arg("--").arg(name.as_str()).args(&args.command);
     let error = command.exec();

@@ -40,9 +40,8 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         Ok(true) => out.remark(&format!("{} now includes {}", account.ssh_config().display(), include.display())),
         Ok(false) => out.remark(&format!("{} is up to date", include.display())),
         Err(why) => {
-            return Err(
-                Failure::from(why).hint(format!("put this line at its top yourself: Include {}", include.display()))
-            );
+            return Err(Failure::from(why)
+                .hint(format!("put this line at its top yourself: {}", ssh_files::include_line(&account))));
         }
     }
     Ok(())
@@ -86,6 +85,8 @@ pub(super) fn options(account: &Account, name: &BoxName) -> Result<Vec<(&'static
         // The pipe already ends in the owner's own box; the key is pinned to notice a box that lost its state.
         ("UserKnownHostsFile", quoted(&known)?),
         ("StrictHostKeyChecking", "accept-new".to_owned()),
+        // Who is root in a box could use an agent that is forwarded to it; `-A` asks for it.
+        ("ForwardAgent", "no".to_owned()),
         ("LogLevel", "ERROR".to_owned()),
     ])
 }
@@ -97,7 +98,7 @@ fn for_client(account: &Account) -> Result<String, Failure> {
         let name = &entry.name;
         let _ = write!(
             text,
-            "\nHost {name}\n  User dev\n  HostKeyAlias {}\n  ProxyCommand ssh {}@{host} devbox-ctl ssh-proxy {name}\n  StrictHostKeyChecking accept-new\n",
+            "\nHost {name}\n  User dev\n  HostKeyAlias {}\n  ProxyCommand ssh {}@{host} devbox-ctl ssh-proxy {name}\n  StrictHostKeyChecking accept-new\n  ForwardAgent no\n",
             names::container(name),
             account.user
         );

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::session::{Names, Session, each};
 use super::tailnet;
 use super::view::State;
-use crate::host::{BY_OWNER, Entry, Held, Pending};
+use crate::host::{self, BY_OWNER, Entry, Held, Pending, health, volumes};
 use crate::plan::{self, StartRequest};
 use crate::quadlet;
 
@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     each(&args.names, out, |session, held| {
-        let entry = whole(&held)?;
+        let entry = whole(session, &held)?;
         let (name, made) = (entry.name.clone(), tailnet::of(entry));
         let unit = quadlet::names::service(&name);
         let units = session.host.systemd.states(&unit)?;
@@ -41,10 +41,12 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
 }
 
 /// A box whose folder is whole; a damaged one is not started.
-pub(super) fn whole(held: &Held) -> Result<&Entry, Failure> {
+pub(super) fn whole<'a>(session: &Session, held: &'a Held) -> Result<&'a Entry, Failure> {
     let entry = &held.entry;
     match &entry.spec {
-        Ok(_) => Ok(entry),
+        Ok(_) if entry.gone.is_empty() => Ok(entry),
+        // Not where they were; podman may keep them elsewhere by now.
+        Ok(_) => Ok(volumes::look(entry, &session.host.podman).map(|_| entry)?),
         Err(trouble) => Err(Failure::new(Kind::Backend, format!("{} is broken: {trouble}", entry.name))
             .fact(format!("its folder is {}", entry.folder.display()))
             .hint(format!("`devbox-ctl destroy --keep-volume {}` keeps its data; create it again", entry.name))),
@@ -58,6 +60,10 @@ pub(super) fn why_stopped(entry: &Entry) -> Option<&str> {
 
 /// What a start of the box is decided from; `ask`: whether the host must have room for it.
 pub(super) fn request<'a>(session: &Session, entry: &'a Entry, ask: bool) -> Result<StartRequest<'a>, Failure> {
+    health::locks(&session.host.account)?;
+    if let Ok(spec) = &entry.spec {
+        host::mounts::look(&spec.mounts)?;
+    }
     let creating = matches!(entry.pending, Some(Pending::Create { .. }));
     // Whether systemd has read the units that are in the folder now.
     let loaded = !creating && session.host.systemd.has_unit_file(&quadlet::names::service(&entry.name))?;

@@ -141,6 +141,7 @@ mod tests {
             spec: Ok(crate::spec::BoxSpec::from_toml(toml).unwrap()),
             stopped,
             pending: None,
+            gone: Vec::new(),
             trashed: None,
         };
         let now = "2026-01-04T03:04:05Z".parse().unwrap();

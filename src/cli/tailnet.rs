@@ -145,8 +145,8 @@ fn tidy_own(account: &Account) -> Result<(), Failure> {
 }
 
 pub(super) fn says(systemd: &Systemd, name: &BoxName) -> Result<Said, Failure> {
-    let details = systemd.details(&[names::service(name)])?;
-    Ok(details.first().map_or(Said::Nothing, |details| said(&details.status_text)))
+    let texts = systemd.status_texts(&[names::service(name)])?;
+    Ok(texts.first().map_or(Said::Nothing, |text| said(text)))
 }
 
 /// Waits, two seconds at most, until systemd has the STATUS= of a box that has logged in with a late key. conmon(8)

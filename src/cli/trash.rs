@@ -212,6 +212,7 @@ mod tests {
             spec: Err(Trouble::Missing { file: "box.toml".to_owned() }),
             stopped: None,
             pending: None,
+            gone: Vec::new(),
             trashed: Some(toml::from_str::<TrashMark>(mark).unwrap()),
         };
         let at = "at = \"2026-01-03T03:04:05Z\"\n";

@@ -67,6 +67,8 @@ impl State {
             Some(Pending::Fill) => Self::Broken,
             _ if entry.trashed.is_some() => Self::Trashed,
             _ if entry.spec.is_err() => Self::Broken,
+            // One that runs has its volumes, wherever they are.
+            _ if !entry.gone.is_empty() && Self::of_unit(unit) != Self::Running => Self::Broken,
             _ => Self::of_unit(unit),
         }
     }
@@ -126,6 +128,9 @@ impl View {
         let state = State::of(entry, units.get(&unit));
         let trouble = match &entry.spec {
             Err(trouble) => Some(trouble.to_string()),
+            Ok(_) if !entry.gone.is_empty() && matches!(state, State::Broken | State::Trashed) => {
+                Some(format!("podman has no volume {} any more", entry.gone.join(", nor ")))
+            }
             Ok(_) if state == State::Broken => {
                 Some("its creation from a backup was cut short; the next command takes it back".to_owned())
             }
@@ -177,7 +182,8 @@ impl View {
         let name = b.name.parse().ok()?;
         let folder = std::path::PathBuf::new();
         let unknown = Err(Trouble::Missing { file: String::new() });
-        let entry = Entry { name, folder, spec: unknown, stopped: None, pending: None, trashed: None };
+        let entry =
+            Entry { name, folder, spec: unknown, stopped: None, pending: None, gone: Vec::new(), trashed: None };
         let created_at = Timestamp::from_second(b.since).ok();
         let view = Self::new(&b.owner, &entry, &HashMap::new());
         let known = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
@@ -206,6 +212,16 @@ impl View {
         }
     }
 
+    /// What the box says of itself, until who knows better is asked.
+    pub(super) fn add_own_word(&mut self, status_text: &str) {
+        if self.has_tailnet
+            && let Said::On(hostname, address) = said(status_text)
+        {
+            self.tailscale_hostname = Some(hostname.to_string());
+            self.tailscale_ip = Some(address.to_string());
+        }
+    }
+
     /// What only the unit's properties tell.
     pub(super) fn add(&mut self, details: &UnitDetails) {
         self.restarts = Some(details.restarts);
@@ -215,13 +231,7 @@ impl View {
             self.health = Some(if details.sub == "running" { "ready" } else { "not-ready" });
             self.memory_used_bytes = details.memory_bytes;
             self.cpu_used_seconds = details.cpu_nanoseconds.map(|ns| ns / 1_000_000_000);
-            // Until who knows better is asked.
-            if self.has_tailnet
-                && let Said::On(hostname, address) = said(&details.status_text)
-            {
-                self.tailscale_hostname = Some(hostname.to_string());
-                self.tailscale_ip = Some(address.to_string());
-            }
+            self.add_own_word(&details.status_text);
         } else if self.stopped_at.is_none() {
             self.stopped_at = timestamp(details.inactive_since);
         }

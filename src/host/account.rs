@@ -1,11 +1,13 @@
 //! Whose boxes these are, and where they live.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 
 use super::HostError;
 use crate::plan::Place;
+use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// The owner, by the kernel's word: never `$USER` or `$HOME`.
@@ -82,6 +84,16 @@ impl Account {
         self.runtime().join("devbox/login.sock")
     }
 
+    /// Where the sources of a box's mounts are while it runs.
+    pub(super) fn mounts(&self, name: &BoxName) -> PathBuf {
+        self.runtime().join(names::mounts_folder(name))
+    }
+
+    /// Says that the box was looked at, just before it starts.
+    pub fn looked_at(&self, name: &BoxName) -> PathBuf {
+        self.runtime().join(names::looked_at_file(name))
+    }
+
     /// Turns to start boxes. Gone with the account's last process, as what is written there should be.
     pub(super) fn turns(&self) -> PathBuf {
         self.runtime().join("devboxes-turns")
@@ -133,6 +145,22 @@ impl Account {
 /// Now, to the second: what a person or a script can use.
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default()
+}
+
+/// Where this program is for a unit that runs it later: as it is found on the PATH, since what that leads to may be another
+/// file after an upgrade (on NixOS it always is).
+pub fn program() -> Result<String, HostError> {
+    let own = std::env::current_exe().map_err(HostError::io("looking for", "devbox-ctl"))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
+    let mut places = folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join("devbox-ctl"));
+    // One that was replaced while this ran is where its successor is.
+    let is_own = |place: &PathBuf| {
+        if own.exists() { place.canonicalize().is_ok_and(|real| real == own) } else { place.exists() }
+    };
+    let found = places.find(is_own).unwrap_or(own);
+    let odd = || io::Error::other("a unit cannot run a program at such a path");
+    found.to_str().map(str::to_owned).ok_or_else(odd).map_err(HostError::io("running", &found))
 }
 
 /// This machine's name, for a person to replace where it is not the one others use.

@@ -9,7 +9,7 @@ use super::podman::Podman;
 use super::systemd::{Job, JobEnd, Line, Systemd};
 use super::{
     Account, AccountLock, Broker, Entry, HostError, Interrupts, Restore, files, generator, journal, own, registry,
-    stage,
+    stage, volumes,
 };
 use crate::plan::{Place, Plan, Step};
 use crate::quadlet::names;
@@ -272,7 +272,7 @@ impl Host {
             Step::RemoveVolume { volume } => {
                 // What a killed command left at work on it would make it anew.
                 CopyLock::wait(&folder, name.as_str(), &self.interrupts)?;
-                self.podman.remove_volume(name, volume)
+                self.podman.remove_volume(name, volume, volumes::noted(&folder, volume))
             }
             Step::Reserve { cpu, memory, start } => self.the_broker()?.reserve(name, *cpu, *memory, *start),
             Step::Commit => self.the_broker()?.commit(name),
@@ -318,14 +318,21 @@ impl Host {
             Some(told) if result == "failed" && !told.is_empty() && told != "success" => told,
             _ => result,
         };
-        HostError::Job { job, unit: unit.to_owned(), result, journal: journal::last_lines(unit, 8) }
+        // Then it is the unit of the home's volume that says why.
+        let told_by = match (result.as_str(), names::box_of_service(unit)) {
+            ("dependency" | "assert", Some(name)) => names::volume_services(&name)[0].clone(),
+            _ => unit.to_owned(),
+        };
+        HostError::Job { job, unit: unit.to_owned(), result, journal: journal::last_lines(&told_by, 8) }
     }
 
     /// A unit that is not there is stopped.
     fn stop(&self, unit: &str) -> Result<(), HostError> {
         match self.systemd.job(Job::Stop, unit, STOP, None, &self.interrupts)? {
             JobEnd::NoSuchUnit => Ok(()),
-            JobEnd::Ended(result) if result == "done" => Ok(()),
+            JobEnd::Ended(result) if result == "done" => {
+                names::box_of_service(unit).map_or(Ok(()), |name| self.podman.remove_leftover(&name))
+            }
             JobEnd::Ended(result) => Err(self.failed(Job::Stop, unit, result)),
         }
     }

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -19,10 +19,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::debug;
 
-use super::podman::{self, Podman};
+use super::podman::Podman;
 use super::{HostError, Interrupts, lock};
 use crate::backup::Part;
 use crate::quadlet::names;
+use crate::shown::printable;
 use crate::spec::{BoxName, DevIs, ImageRef};
 
 /// Whose volume, and what to run.
@@ -89,7 +90,11 @@ pub(super) struct Copied {
 /// Held by whatever copies, and kept by it should devbox-ctl be killed: a volume is neither removed nor copied again
 /// before.
 #[derive(Debug)]
-pub(super) struct CopyLock(File);
+pub(super) struct CopyLock {
+    file: File,
+    /// The box's.
+    folder: PathBuf,
+}
 
 impl CopyLock {
     pub(super) fn take(folder: &Path, what: &str, interrupts: &Interrupts) -> Result<Self, HostError> {
@@ -97,7 +102,8 @@ impl CopyLock {
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
         let file = options.open(&path).map_err(HostError::io("making", &path))?;
-        lock::take_file(file, &path, what, interrupts).map(Self)
+        let file = lock::take_file(file, &path, what, interrupts)?;
+        Ok(Self { file, folder: folder.to_owned() })
     }
 
     /// Waits for what a killed command left running.
@@ -150,8 +156,8 @@ fn begin<'a>(
         Way::Into => "exec podman \"$@\" 3<&1 >/dev/null",
     };
     let mut command = Command::new("sh");
-    command.args(["-c", script, "podman"]).args(&arguments).env_clear().envs(podman.environment());
-    let held = lock.0.try_clone().map_err(piping)?;
+    command.args(["-c", script, "podman"]).args(&arguments).env_clear().envs(podman.environment_in(&lock.folder));
+    let held = lock.file.try_clone().map_err(piping)?;
     command.stdin(Stdio::from(held)).stdout(theirs).stderr(Stdio::piped());
     // Ctrl-C is ours to answer, not the child's.
     command.process_group(0);
@@ -187,7 +193,7 @@ fn listen(stderr: impl Read) -> Said {
             Ok(0) | Err(_) => return said,
             Ok(_) if line.ends_with(b": socket ignored\n") => said.sockets += 1,
             Ok(_) => {
-                let mut text = podman::printable(String::from_utf8_lossy(&line).trim());
+                let mut text = printable(String::from_utf8_lossy(&line).trim());
                 if text.contains(": Wrote only ") {
                     text = format!("{FULL} ({text})");
                 }
@@ -211,8 +217,20 @@ impl<P> Copying<'_, P> {
             Some(0) => Ok(Copied { sockets: said.sockets, changed: false }),
             // "Some files differ": they changed, or went, while they were read (tar(1)).
             Some(1) if way == READING => Ok(Copied { sockets: said.sockets, changed: true }),
-            _ => Err(HostError::Copy { way, said: said.last }),
+            code => Err(HostError::Copy { way, said: if said.last.is_empty() { silent(code) } else { said.last } }),
         }
+    }
+}
+
+/// Why a tar ended that said nothing: 128 and a signal's number, by the shell's and podman's rule.
+fn silent(code: Option<i32>) -> String {
+    match code {
+        // Stack and memory are bounded, and tar takes some of both for each folder that it is in.
+        Some(134 | 137 | 139) => {
+            "tar ran out of memory; folders in folders, many thousands deep, are more than it can follow".to_owned()
+        }
+        Some(code) => format!("tar ended with status {code} and said nothing"),
+        None => "podman was killed".to_owned(),
     }
 }
 

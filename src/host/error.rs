@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::systemd::Job;
 use crate::backup::BackupError;
 use crate::settings::SettingsError;
+use crate::spec::BoxName;
 use crate::wire::Refused;
 
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,10 @@ pub enum HostError {
     Gone { what: String },
     #[error("interrupted")]
     Interrupted,
+    #[error("your systemd user manager has XDG_CONFIG_HOME={0}, so that Quadlet looks for units there")]
+    ConfigHome(String),
+    #[error("{by} has made {}, which your podman needs for its locks", path.display())]
+    LocksTaken { path: PathBuf, by: String },
     #[error("podman is not installed, or not on your PATH")]
     PodmanMissing,
     #[error("podman {found} is too old: 5.4 is the least")]
@@ -36,6 +41,10 @@ pub enum HostError {
     Podman { what: &'static str, stderr: String },
     #[error("{way} the volume failed: {said}")]
     Copy { way: &'static str, said: String },
+    #[error("{} cannot be mounted: {why}", source_path.display())]
+    Mount { source_path: PathBuf, why: String },
+    #[error("{} of {name} {} gone: podman has no such volume any more", lost.join(" and "), if lost.len() == 1 { "is" } else { "are" })]
+    VolumesGone { name: BoxName, lost: Vec<String> },
     #[error("the volume {0} is not one of devbox-ctl's")]
     ForeignVolume(String),
     #[error("the label of {volume} says {text:?}, which is no backup priority: 1 (the most important) to 9")]

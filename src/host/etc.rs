@@ -60,6 +60,7 @@ pub fn templates() -> Result<Templates, HostError> {
         ("box.container", &mut templates.container),
         ("home.volume", &mut templates.home),
         ("state.volume", &mut templates.state),
+        ("containers.conf", &mut templates.containers_conf),
     ] {
         let path = folder.join(file);
         match std::fs::read_to_string(&path) {

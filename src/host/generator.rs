@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use duct::cmd;
 use tracing::debug;
 
-use super::{HostError, podman};
+use super::HostError;
 use crate::quadlet::names;
+use crate::shown::printable;
 use crate::spec::BoxName;
 
 /// Where distributions put it; the name decides that it works for users.
@@ -41,7 +42,7 @@ pub(super) fn check_version() -> Result<(), HostError> {
     let mut numbers = found.split('.').map(|n| n.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) >= LEAST => Ok(()),
-        _ => Err(HostError::PodmanOld { found: podman::printable(found) }),
+        _ => Err(HostError::PodmanOld { found: printable(found) }),
     }
 }
 
@@ -67,7 +68,7 @@ pub(super) fn check(folder: &Path, name: &BoxName) -> Result<(), HostError> {
     let mut why: Vec<String> = said
         .lines()
         .filter(|line| !line.contains("Loading source unit file"))
-        .map(|line| podman::printable(line.split_once("]: ").map_or(line, |(_, rest)| rest)))
+        .map(|line| printable(line.split_once("]: ").map_or(line, |(_, rest)| rest)))
         .collect();
     why.extend(missing.into_iter().map(|unit| format!("no {unit} comes of these units")));
     Err(HostError::GeneratorRefused(why))

@@ -1,14 +1,21 @@
 //! What can be wrong with a host or an account, each with the command that mends it.
 
+mod escaped;
+
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
-use super::{Broker, Host, HostError, Pending, entries, generator, hook, life, now, settings, trashed_entries};
+use super::{
+    Account, Broker, Host, HostError, Pending, entries, generator, hook, life, now, settings, trashed_entries,
+};
 use crate::policy::life::book::SILENT;
 use crate::spec::ImageRef;
+
+pub use escaped::escaped;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Checked {
@@ -45,16 +52,49 @@ pub fn of_host() -> Vec<Checked> {
     vec![podman, settings, broker]
 }
 
+/// Whether somebody else made the file of podman's locks, which is in a folder where everybody may make one and has a name
+/// that everybody knows. Then no podman of the account's runs until it is deleted.
+///
+/// # Errors
+/// [`HostError::LocksTaken`].
+pub fn locks(account: &Account) -> Result<(), HostError> {
+    let path = Path::new("/dev/shm").join(format!("libpod_rootless_lock_{}", account.uid));
+    match path.symlink_metadata() {
+        Ok(meta) if meta.uid() != account.uid => {
+            let by = User::from_uid(Uid::from_raw(meta.uid()))
+                .ok()
+                .flatten()
+                .map_or_else(|| meta.uid().to_string(), |u| u.name);
+            Err(HostError::LocksTaken { path, by })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the account's boxes run without a session of its owner's (loginctl(1), enable-linger).
+pub fn lingers(account: &Account) -> bool {
+    Path::new("/var/lib/systemd/linger").join(&account.user).exists()
+}
+
 /// What holds for one account.
 pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
     let (user, uid) = (&host.account.user, host.account.uid);
-    let linger = Path::new("/var/lib/systemd/linger").join(user).exists();
+    let linger = lingers(&host.account);
     let controllers = format!("/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers");
     let controllers = fs::read_to_string(controllers).unwrap_or_default();
     let missing: Vec<&str> =
         ["cpu", "memory", "pids"].into_iter().filter(|c| !controllers.split_whitespace().any(|d| d == *c)).collect();
     let image = ImageRef::default();
+    let locks = match locks(&host.account) {
+        Ok(()) => good("locks", "podman's locks are yours"),
+        Err(why) => bad(
+            "locks",
+            why.to_string(),
+            "an administrator can delete that file; `lock_type = \"file\"` keeps it from happening (docs/admin-guide.md)",
+        ),
+    };
     let mut checked = vec![
+        locks,
         if linger {
             good("linger", "your boxes run without a session of yours")
         } else {
@@ -101,6 +141,11 @@ pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
                     "`devbox-ctl doctor --fix` goes on with it",
                 ));
             }
+            (Ok(_), None) if !entry.gone.is_empty() => checked.push(bad(
+                "box",
+                format!("{name}: podman has no volume {} any more", entry.gone.join(", nor ")),
+                format!("`devbox-ctl destroy --now --keep-volume {name}` keeps what is left; create it again, `--from-backup` with your files"),
+            )),
             _ if entry.trashed.is_some() => {}
             (_, Some(Pending::Fill)) if !entry.is_busy() => checked.push(bad(
                 "box",
@@ -200,44 +245,6 @@ pub fn hook() -> Option<Checked> {
     } else {
         bad("warnings", text, "`journalctl -u 'devbox-warn@*'`, and `devbox-ctl admin warn --test` tries it")
     })
-}
-
-/// Processes of users outside of their slices: nothing of what limits them holds there. `None`: everybody's.
-pub fn escaped(only: Option<u32>) -> Vec<Checked> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut found = Vec::new();
-    for process in processes.filter_map(Result::ok) {
-        let Some(pid) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        // One that ends meanwhile has not escaped.
-        let Some(uid) = fs::read_to_string(format!("/proc/{pid}/status")).ok().as_deref().and_then(real_uid) else {
-            continue;
-        };
-        let wanted = only.map_or((1000..60_000).contains(&uid), |own| own == uid);
-        let Ok(cgroup) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { continue };
-        // Another user's slice is a limit too: `sudo` does not leave the session it was called in.
-        let is_limited =
-            cgroup.lines().any(|l| l.split_once("::").is_some_and(|(_, path)| path.contains("/user.slice/user-")));
-        if !wanted || is_limited {
-            continue;
-        }
-        let program = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let program = super::podman::printable(program.trim());
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
-        let unit = cgroup.trim().rsplit('/').next().map(super::podman::printable).unwrap_or_default();
-        found.push(bad(
-            "slice",
-            format!("{program}[{pid}] of {user} runs outside of user-{uid}.slice, in {unit}: the limits of users.toml do not hold for it"),
-            "have that service open sessions with pam_systemd (Debian's cron: add it to /etc/pam.d/cron)",
-        ));
-    }
-    if found.is_empty() {
-        found.push(good("slice", "no process is outside of its owner's slice"));
-    }
-    found
-}
-
-fn real_uid(status: &str) -> Option<u32> {
-    status.lines().find_map(|l| l.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
 }
 
 /// subuid(5): by name or by number.

@@ -11,6 +11,7 @@ use super::podman::{Podman, failed, stored_list};
 use super::{Account, HostError, files};
 use crate::policy::prune::{Facts, Image, Layer, Layers};
 use crate::quadlet::names;
+use crate::shown::printable;
 use crate::spec::{BoxName, BoxSpec, ImageRef};
 use listed::{ListedContainer, ListedImage, ManifestList, StoredImage, StoredLayer, merged};
 
@@ -43,7 +44,7 @@ pub fn of_boxes(account: &Account) -> Result<BTreeSet<String>, HostError> {
             let unknown = |why: String| HostError::UnknownImage { folder: path.clone(), why };
             match text.map(|text| BoxSpec::from_toml(&text)) {
                 Some(Ok(spec)) => drop(images.insert(spec.image.to_string())),
-                Some(Err(why)) => return Err(unknown(super::podman::printable(&why.to_string()))),
+                Some(Err(why)) => return Err(unknown(printable(&why.to_string()))),
                 None if is_box => return Err(unknown(format!("{} is missing", names::SPEC_FILE))),
                 // Being filled, or taken apart; or none of ours.
                 None => {}

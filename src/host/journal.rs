@@ -3,8 +3,8 @@
 use duct::cmd;
 use tracing::debug;
 
-use super::podman::printable;
 use crate::quadlet::names;
+use crate::shown::printable;
 use crate::spec::BoxName;
 
 /// The last lines of a unit, for an error. None where the journal cannot be read: the error stands without.

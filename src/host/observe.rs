@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::podman::VolumeState;
-use super::{Account, Host, HostError, files, generator};
+use super::{Account, Host, HostError, files, generator, health};
 use crate::quadlet::names;
+use crate::shown::printable;
 use crate::spec::{BoxName, BoxSpec, DevIs, Mount};
 
 /// Facts, not verdicts.
@@ -25,6 +26,12 @@ pub struct Observed {
 /// The version is asked for in a thread beside the rest.
 pub fn observe(host: &Host, spec: &BoxSpec) -> Result<Observed, HostError> {
     let podman = &host.podman;
+    health::locks(&host.account)?;
+    // Quadlet's generator has the manager's environment.
+    let config = host.account.home().join(".config");
+    if let Some(elsewhere) = podman.environment().get("XDG_CONFIG_HOME").filter(|set| Path::new(set) != config) {
+        return Err(HostError::ConfigHome(printable(elsewhere)));
+    }
     thread::scope(|scope| {
         let version = scope.spawn(generator::check_version);
         let image = podman.has_image(&spec.image);
@@ -85,14 +92,18 @@ fn same_name(folder: &Path, own: &Path, names: &[String], seen: &mut HashSet<(u6
     None
 }
 
-/// What keeps a folder from being mounted, in words.
-pub fn mount_trouble(account: &Account, mount: &Mount) -> Option<String> {
-    let source = mount.source();
-    match std::fs::metadata(source) {
-        Err(e) => Some(format!("{} cannot be mounted: {}", source.display(), plain(&e))),
-        Ok(meta) if meta.uid() != account.uid => Some(format!("{} is not yours", source.display())),
-        Ok(_) => None,
+/// The mount with its source where it really is: links are followed once, now, and never again (src/host/mounts.rs).
+///
+/// # Errors
+/// What keeps it from being mounted, in words.
+pub fn mount(account: &Account, asked: &Mount) -> Result<Mount, String> {
+    let source = asked.source();
+    let cannot = |e| format!("{} cannot be mounted: {}", source.display(), plain(&e));
+    let real = source.canonicalize().map_err(cannot)?;
+    if std::fs::metadata(&real).map_err(cannot)?.uid() != account.uid {
+        return Err(format!("{} is not yours", source.display()));
     }
+    asked.from(&real).map_err(|e| e.to_string())
 }
 
 /// An I/O error without the number.

@@ -14,6 +14,7 @@ use tracing::debug;
 use super::systemd::Systemd;
 use super::{Account, HostError, files};
 use crate::quadlet::names;
+use crate::shown::printable;
 use crate::spec::{BoxName, DevIs, ImageRef};
 
 /// Podman as the owner's units run it: with the manager's environment and not the shell's, which may name another
@@ -28,6 +29,12 @@ pub struct Podman {
 /// Variables that begin so may move the store or name another machine's (podman(1)).
 const MOVERS: [&str; 5] = ["CONTAINER_", "CONTAINERS_", "STORAGE_", "XDG_DATA_HOME", "XDG_CONFIG_HOME"];
 
+/// Variables that would change what a container is, and where; a box's unit has them not either.
+pub(super) const NOT_OURS: [&str; 4] = ["CONTAINER_CONNECTION", "CONTAINER_HOST", "CONTAINER_SSHKEY", "PODMAN_USERNS"];
+
+/// The variable that names the settings which podman reads last (containers.conf(5)).
+pub(super) const CONF_OVERRIDE: &str = "CONTAINERS_CONF_OVERRIDE";
+
 /// Whose volume it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VolumeState {
@@ -39,22 +46,44 @@ pub enum VolumeState {
 
 impl Podman {
     pub fn of(account: &Account, systemd: &Systemd) -> Result<Self, HostError> {
-        let mut environment: HashMap<String, String> = systemd.environment()?.into_iter().collect();
+        Ok(Self::with(account, systemd.environment()?.into_iter().collect()))
+    }
+
+    fn with(account: &Account, mut environment: HashMap<String, String>) -> Self {
         let home = account.home().display().to_string();
         let moved = environment.get("HOME").is_some_and(|h| *h != home)
             || environment.keys().any(|k| MOVERS.iter().any(|mover| k.starts_with(mover)));
+        // Of no box's: what a box is, its unit says.
+        for variable in NOT_OURS.into_iter().chain([CONF_OVERRIDE]) {
+            environment.remove(variable);
+        }
         // To find podman by; the manager's may lack what a person installed it to.
         environment.extend(std::env::var("PATH").ok().map(|path| ("PATH".to_owned(), path)));
         environment.entry("HOME".to_owned()).or_insert(home);
         environment.entry("XDG_RUNTIME_DIR".to_owned()).or_insert_with(|| account.runtime().display().to_string());
         let store = (!moved && !is_configured_elsewhere(account))
             .then(|| account.home().join(".local/share/containers/storage"));
-        Ok(Self { environment, store })
+        Self { environment, store }
+    }
+
+    /// As a process that the owner's manager started, which has its environment from there.
+    pub fn in_unit(account: &Account) -> Self {
+        Self::with(account, std::env::vars().collect())
     }
 
     /// The environment of every call of podman.
     pub fn environment(&self) -> &HashMap<String, String> {
         &self.environment
+    }
+
+    /// The same for a container that is made for a box, with the box's own settings.
+    pub(super) fn environment_in(&self, folder: &Path) -> HashMap<String, String> {
+        let mut environment = self.environment.clone();
+        let conf = folder.join(names::CONTAINERS_CONF_FILE);
+        if conf.exists() {
+            environment.insert(CONF_OVERRIDE.to_owned(), conf.display().to_string());
+        }
+        environment
     }
 
     pub(super) fn run(&self, what: &'static str, arguments: &[&str]) -> Result<std::process::Output, HostError> {
@@ -169,14 +198,7 @@ impl Podman {
     /// A container of the box's name that no box of ours made: starting the unit would replace it.
     pub fn has_foreign_container(&self, name: &BoxName) -> Result<bool, HostError> {
         let wanted = names::container(name);
-        let listed = self.store.as_ref().and_then(|store| {
-            let folder = store.join("overlay-containers");
-            // Those started with --rm are in a list of their own.
-            let (kept, passing) =
-                (stored(&folder.join("containers.json"))?, stored(&folder.join("volatile-containers.json"))?);
-            Some(kept.iter().chain(&passing).any(|c| c.names.contains(&wanted)))
-        });
-        match listed {
+        match self.is_listed(&wanted) {
             Some(true) => return Ok(!self.is_ours(name, &wanted)?),
             Some(false) => return Ok(false),
             None => {}
@@ -189,8 +211,27 @@ impl Podman {
         }
     }
 
+    /// Whether the store has a container of that name; `None` where it is not to be read.
+    fn is_listed(&self, container: &str) -> Option<bool> {
+        let folder = self.store.as_ref()?.join("overlay-containers");
+        // Those started with --rm are in a list of their own.
+        let (kept, passing) =
+            (stored(&folder.join("containers.json"))?, stored(&folder.join("volatile-containers.json"))?);
+        Some(kept.iter().chain(&passing).any(|c| c.names.iter().any(|name| name == container)))
+    }
+
+    /// Removes the box's container where it is there although its unit has stopped: where podman is ended while it makes
+    /// one, the unit's own `podman rm` may not find it.
+    pub(super) fn remove_leftover(&self, name: &BoxName) -> Result<(), HostError> {
+        let container = names::container(name);
+        if self.is_listed(&container) == Some(true) && self.is_ours(name, &container)? {
+            self.run("rm", &["rm", "--force", "--time=0", "--ignore", "--", &container])?;
+        }
+        Ok(())
+    }
+
     /// A container of that name that has the box's label: left over, since after a power cut no stop has removed it.
-    fn is_ours(&self, name: &BoxName, container: &str) -> Result<bool, HostError> {
+    pub(super) fn is_ours(&self, name: &BoxName, container: &str) -> Result<bool, HostError> {
         let format = format!("--format={{{{index .Config.Labels \"{}\"}}}}", names::LABEL);
         let output = self.run("container inspect", &["container", "inspect", &format, "--", container])?;
         Ok(output.status.success() && String::from_utf8_lossy(&output.stdout).trim() == name.as_str())
@@ -241,33 +282,12 @@ impl Podman {
         Ok((state, label(names::BACKUP_LABEL).map(printable)))
     }
 
-    /// Deletes a volume of the box; one that is not there or not the box's own is left alone.
-    pub fn remove_volume(&self, name: &BoxName, wanted: &str) -> Result<(), HostError> {
-        // Podman itself is asked: what it says is gone is gone, wherever its store is.
-        match self.ask_volume(name, wanted)? {
-            VolumeState::Absent => return self.sweep_volume(name, wanted),
-            VolumeState::Foreign => return Ok(()),
-            VolumeState::Ours(_) => {}
-        }
-        let mut output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
-        // 2: in use (podman-volume-rm(1)); by a look or a copy that goes on, too.
-        if output.status.code() == Some(2) {
-            let mut rm: Vec<&str> = vec!["rm", "--force", "--time=0", "--ignore", "--"];
-            let users = [names::container(name), names::looker(name), names::copier(name)];
-            for user in &users {
-                rm.extend(self.is_ours(name, user)?.then_some(user.as_str()));
-            }
-            let gone = self.run("rm", &rm)?;
-            if !gone.status.success() {
-                return Err(failed("rm", &gone.stderr));
-            }
-            output = self.run("volume rm", &["volume", "rm", "--", wanted])?;
-        }
-        // 1: gone meanwhile.
-        match output.status.code() {
-            Some(0 | 1) => Ok(()),
-            _ => Err(failed("volume rm", &output.stderr)),
-        }
+    /// Where podman has the files of a volume.
+    pub(super) fn mountpoint(&self, volume: &str) -> Result<Option<PathBuf>, HostError> {
+        let arguments = ["volume", "inspect", "--format={{.Mountpoint}}", "--", volume];
+        let output = self.run("volume inspect", &arguments)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(output.status.success().then(|| PathBuf::from(text.trim_end_matches('\n'))))
     }
 }
 
@@ -305,11 +325,6 @@ pub(super) fn failed(what: &'static str, stderr: &[u8]) -> HostError {
     HostError::Podman { what, stderr: printable(last.last().unwrap_or(&"it said nothing")) }
 }
 
-/// Text that others wrote, fit for a terminal: no control characters, not endless.
-pub fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || *c == '\t').take(400).collect()
-}
-
 #[derive(Deserialize)]
 struct Stored {
     #[serde(default)]
@@ -342,7 +357,8 @@ struct InspectedVolume {
 pub fn exec_arguments(name: &BoxName, user: &str, terminal: bool, command: &[String]) -> Vec<String> {
     let mut list: Vec<String> = ["exec", "--interactive", "--user", user].map(str::to_owned).to_vec();
     if terminal {
-        list.push("--tty".to_owned());
+        // Without keys that detach: Ctrl-P is the shell's, and nobody is to leave a shell behind by chance.
+        list.extend(["--tty", "--detach-keys="].map(str::to_owned));
         if let Ok(term) = std::env::var("TERM")
             && term.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'+'))
         {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::lock::BoxLock;
-use super::{Account, HostError, files, podman};
+use super::{Account, HostError, files, volumes};
 use crate::plan::{Place, TrashedBy};
 use crate::quadlet::names;
+use crate::shown::printable;
 use crate::spec::{BoxName, BoxSpec};
 
 /// One folder, whatever state it is in.
@@ -19,6 +20,8 @@ pub struct Entry {
     /// Its owner wants it stopped.
     pub stopped: Option<StopMark>,
     pub pending: Option<Pending>,
+    /// Volumes that were made for it and are not there any more.
+    pub gone: Vec<String>,
     /// It is in the trash, and not among the boxes.
     pub trashed: Option<TrashMark>,
 }
@@ -172,7 +175,7 @@ pub(super) fn note_trashed(
     why: Option<&str>,
     days: Option<u32>,
 ) -> Result<(), HostError> {
-    let mark = TrashMark { at: Some(super::now()), by: Some(by), why: why.map(podman::printable), days };
+    let mark = TrashMark { at: Some(super::now()), by: Some(by), why: why.map(printable), days };
     let text = toml::to_string(&mark).unwrap_or_default();
     files::write(folder, names::TRASHED_FILE, &text).or_else(|_| {
         // What an earlier one said is not so.
@@ -229,18 +232,19 @@ pub(super) fn entry_in(account: &Account, place: Place, name: &BoxName) -> Optio
 fn read(name: BoxName, folder: PathBuf, place: Place) -> Entry {
     let text = |file: &str| files::read(&folder.join(file));
     // A mark that cannot be read is still a mark: the unit's condition sees only that it is there.
-    let plain = |mark: StopMark| StopMark { why: mark.why.as_deref().map(podman::printable), ..mark };
+    let plain = |mark: StopMark| StopMark { why: mark.why.as_deref().map(printable), ..mark };
     let stopped = text(names::STOPPED_FILE)
         .transpose()
         .map(|t| t.ok().and_then(|t| toml::from_str(&t).ok()).map(plain).unwrap_or_default());
     let trashed = (place == Place::Trash).then(|| {
         let mark = text(names::TRASHED_FILE).ok().flatten();
         let mark: TrashMark = mark.and_then(|t| toml::from_str(&t).ok()).unwrap_or_default();
-        TrashMark { why: mark.why.as_deref().map(podman::printable), ..mark }
+        TrashMark { why: mark.why.as_deref().map(printable), ..mark }
     });
     let pending = pending(&name, &folder);
     let spec = spec(&name, &folder);
-    Entry { name, folder, spec, stopped, pending, trashed }
+    let gone = volumes::gone(&folder, &name);
+    Entry { name, folder, spec, stopped, pending, gone, trashed }
 }
 
 fn spec(name: &BoxName, folder: &Path) -> Result<BoxSpec, Trouble> {
@@ -250,8 +254,7 @@ fn spec(name: &BoxName, folder: &Path) -> Result<BoxSpec, Trouble> {
         Ok(None) => return Err(Trouble::Missing { file }),
         Err(e) => return Err(Trouble::Unreadable { file, why: e.to_string() }),
     };
-    let spec =
-        BoxSpec::from_toml(&text).map_err(|e| Trouble::Unreadable { file, why: podman::printable(&e.to_string()) })?;
+    let spec = BoxSpec::from_toml(&text).map_err(|e| Trouble::Unreadable { file, why: printable(&e.to_string()) })?;
     if spec.name != *name {
         return Err(Trouble::OtherName(spec.name));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::copier::{self, Copy, CopyLock};
 use super::podman::VolumeState;
 use super::systemd::{Job, JobEnd};
-use super::{Host, HostError, Interrupts};
+use super::{Host, HostError, Interrupts, volumes};
 use crate::backup::{self, BackupError, Manifest, Most, Reader, Verified};
 use crate::plan::Fill;
 use crate::quadlet::names;
@@ -128,6 +128,6 @@ impl Host {
             return Err(restore.changed());
         }
         restore.reader = Some(reader);
-        Ok(())
+        volumes::note_made(&self.account, &self.podman, name, &fill.volume)
     }
 }

@@ -13,6 +13,8 @@ use crate::settings::Settings;
 /// Gone at a reboot, and written again by devbox-limits.service: /etc is the administrator's own.
 const FOLDER: &str = "/run/systemd/system";
 const FILE: &str = "50-devbox.conf";
+/// Present while systemd may not have read all drop-ins. No unit can have that name.
+const PENDING: &str = "devbox-limits.pending";
 /// devbox-limits.service's StateDirectory=: root's.
 const KEPT: &str = "/var/lib/devbox-limits";
 const KEPT_FILE: &str = "settings.json";
@@ -24,6 +26,11 @@ pub fn apply(settings: &Settings) -> Result<Vec<String>, HostError> {
     let wanted =
         slices::drop_ins(settings, uid).map_err(|e| HostError::io("reading", "the user database")(e.into()))?;
     let there = there()?;
+    let pending = Path::new(FOLDER).join(PENDING);
+    if there != wanted {
+        // Until systemd has read what is written now: a run that is ended in between leaves it for the next one.
+        fs::write(&pending, "").map_err(HostError::io("making", &pending))?;
+    }
     let mut changed = Vec::new();
     for (unit, text) in &wanted {
         if there.get(unit) != Some(text) {
@@ -41,8 +48,11 @@ pub fn apply(settings: &Settings) -> Result<Vec<String>, HostError> {
         files::remove(&folder(unit).join(FILE))?;
         changed.push(unit.clone());
     }
-    // Changed or not: a run before this one may have been ended in between.
-    Systemd::system()?.reload()?;
+    // Not at every run: one comes with each change of /etc/passwd, which any user makes with chsh(1).
+    if pending.exists() {
+        Systemd::system()?.reload()?;
+        files::remove(&pending)?;
+    }
     Ok(changed)
 }
 

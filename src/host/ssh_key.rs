@@ -6,7 +6,8 @@ use std::path::Path;
 use duct::{Expression, cmd};
 use tracing::debug;
 
-use super::{Account, HostError, files, podman};
+use super::{Account, HostError, files};
+use crate::shown::printable;
 
 /// The owner's public key for boxes, made at its first use.
 pub fn public(account: &Account) -> Result<String, HostError> {
@@ -45,7 +46,7 @@ fn keygen(key: &Path, call: &Expression) -> Result<String, HostError> {
     let output = call.stdin_null().stdout_capture().stderr_capture().unchecked().run();
     let output = output.map_err(HostError::io("running", "ssh-keygen"))?;
     if !output.status.success() {
-        let said = podman::printable(&String::from_utf8_lossy(&output.stderr));
+        let said = printable(&String::from_utf8_lossy(&output.stderr));
         return Err(HostError::io("making", key)(std::io::Error::other(said)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

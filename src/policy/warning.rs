@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::life::{Act, DAY};
+use crate::shown::may_be_shown;
 use crate::spec::BoxName;
 
 mod unsaid;
@@ -126,7 +127,7 @@ impl Said {
         if work.len() > LONGEST_SAID {
             return Err(format!("what was found has at most {LONGEST_SAID} bytes"));
         }
-        let work = work.chars().filter(|c| is_plain(*c)).take(LONGEST_WORK).collect();
+        let work = work.chars().filter(|c| may_be_shown(*c)).take(LONGEST_WORK).collect();
         Ok(Self { name, event, seconds, work })
     }
 
@@ -207,13 +208,6 @@ fn left(seconds: u64) -> String {
     let seconds = seconds.saturating_add(1800);
     let (count, unit) = if seconds >= DAY { (seconds / DAY, "day") } else { (seconds / 3600, "hour") };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Neither a control character nor one that hides or turns round what stands beside it.
-fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        && !matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// So much may be told of one owner's boxes in a day: each box and each in the trash is warned of or acted upon once.

@@ -14,12 +14,17 @@ pub const BACKUP_LABEL: &str = "io.devbox.backup";
 /// How podman maps ids where `dev` is the owner outside (podman-run(1), --userns).
 pub const OWNER_MAPPING: &str = "keep-id:uid=1000,gid=1000";
 
+/// How podman maps ids in all other boxes: root in the box is the owner. Said, since PODMAN_USERNS may say otherwise.
+pub const DEFAULT_MAPPING: &str = "host";
+
 /// What every unit of ours matches (`ListUnitsByPatterns`).
 pub const UNIT_PATTERN: &str = "devbox-*.service";
 
 /// Files of a box's folder that are not units.
 pub const SPEC_FILE: &str = "box.toml";
 pub const ENV_FILE: &str = "box.env";
+/// What podman reads last of all its settings.
+pub const CONTAINERS_CONF_FILE: &str = "containers.conf";
 /// Present while its owner wants the box stopped; the unit's condition looks for it.
 pub const STOPPED_FILE: &str = "stopped";
 /// Present until a create is through, and from the beginning of a destroy, so that the next command can finish what was
@@ -41,6 +46,11 @@ pub const KNOWN_HOSTS_FILE: &str = "known_hosts";
 /// Beside [`DESTROYING_FILE`]: this volume stays.
 pub fn keep_file(volume: &str) -> String {
     format!("keep-{volume}")
+}
+
+/// Where podman keeps a volume of the box, since the box first started: it is not made anew when it is not there.
+pub fn made_file(volume: &str) -> String {
+    format!("made-{volume}")
 }
 
 /// The unit's name without its suffix; the container's name too.
@@ -73,6 +83,17 @@ pub fn look_unit(name: &BoxName) -> String {
 
 pub fn container_file(name: &BoxName) -> String {
     format!("devbox-{name}.container")
+}
+
+/// In the account's runtime folder: where the sources of a box's mounts are, in the order of `box.toml`, from just
+/// before the box starts until it has stopped. Only podman's mount namespace has them.
+pub fn mounts_folder(name: &BoxName) -> String {
+    format!("devbox/mounts/{name}")
+}
+
+/// In the account's runtime folder: present from the look that precedes each start until the box has stopped.
+pub fn looked_at_file(name: &BoxName) -> String {
+    format!("devbox/looked-at/{name}")
 }
 
 /// The box a service belongs to, where it is a box's main service.

@@ -12,6 +12,7 @@ pub struct Templates {
     pub container: String,
     pub home: String,
     pub state: String,
+    pub containers_conf: String,
 }
 
 impl Default for Templates {
@@ -20,6 +21,7 @@ impl Default for Templates {
             container: include_str!("../../quadlet-templates/box.container").to_owned(),
             home: include_str!("../../quadlet-templates/home.volume").to_owned(),
             state: include_str!("../../quadlet-templates/state.volume").to_owned(),
+            containers_conf: include_str!("../../quadlet-templates/containers.conf").to_owned(),
         }
     }
 }
@@ -46,21 +48,27 @@ const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID 
 /// Podman's own default for a container; the unit's covers conmon and pasta too.
 const TASKS_MAX: u32 = 2048;
 
-/// All files of the box's folder, in the order of their names.
-pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, RenderError> {
+/// All files of the box's folder, in the order of their names. `program`: where devbox-ctl will be when the box starts.
+pub fn render(spec: &BoxSpec, templates: &Templates, program: &str) -> Result<Vec<UnitFile>, RenderError> {
     // What its owner wishes for it is no unit's business.
     let BoxSpec { format: _, created_at: _, idle_stop_days: _, stopped_destroy_days: _, name, .. } = spec;
     let BoxSpec { image, cpu, memory, dev, tailnet, with_syncthing, env, mounts, .. } = spec;
     let mounts: Vec<Value> = mounts
         .iter()
-        .map(|m| {
-            context! { source => m.source().to_string_lossy(), target => m.target().to_string_lossy(),
+        .enumerate()
+        .map(|(number, m)| {
+            // `devbox-ctl pre-start` puts it there; its `%t` is systemd's to fill in.
+            let source = format!("%t/{}/{number}", names::mounts_folder(name));
+            context! { source => Value::from_safe_string(source), target => m.target().to_string_lossy(),
             mode => if m.read_only() { "ro" } else { "rw" } }
         })
         .collect();
     let values = context! {
         name => name.as_str(),
         unit => names::container(name),
+        program,
+        // A name is [a-z0-9-], and the rest is ours.
+        looked_at => Value::from_safe_string(names::looked_at_file(name)),
         image => image.as_str(),
         home_volume => names::home_volume(name),
         state_volume => names::state_volume(name),
@@ -70,6 +78,7 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         // For an administrator's template, and not in ours: without swap the kernel does not get from here to
         // memory_max, it slows every process of the box down for good instead of ending one (tests/vm).
         memory_high => memory.bytes() / 10 * 9,
+        shm_size => memory.bytes() / 2,
         cpu_percent => cpu.millis().div_ceil(10),
         tasks_max => TASKS_MAX,
         capabilities => CAPABILITIES,
@@ -78,7 +87,7 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         login_socket => login_socket(*tailnet),
         // Then a box starts where nobody listens, and is not on the tailnet.
         dev => dev.word(),
-        user_namespace => (*dev == DevIs::Owner).then_some(names::OWNER_MAPPING),
+        user_namespace => if *dev == DevIs::Owner { names::OWNER_MAPPING } else { names::DEFAULT_MAPPING },
         mounts,
     };
 
@@ -88,7 +97,13 @@ pub fn render(spec: &BoxSpec, templates: &Templates) -> Result<Vec<UnitFile>, Re
         let text = env.iter().map(|v| format!("{v}\n")).collect();
         files.push(UnitFile { name: names::ENV_FILE.to_owned(), text });
     }
-    for (file, template) in [(container, &templates.container), (home, &templates.home), (state, &templates.state)] {
+    let conf = names::CONTAINERS_CONF_FILE.to_owned();
+    for (file, template) in [
+        (container, &templates.container),
+        (home, &templates.home),
+        (state, &templates.state),
+        (conf, &templates.containers_conf),
+    ] {
         let text = fill(template, &values)
             .map_err(|e| RenderError::Template { file: file.clone(), message: described(&e) })?;
         files.push(UnitFile { name: file, text });
@@ -156,10 +171,10 @@ mod tests {
 
     #[test]
     fn values_are_escaped_whatever_the_template_does() {
-        let spec = spec(&["/src/%h $HOME:/x"]);
-        let files = render(&spec, &Templates::default()).unwrap();
+        let spec = spec(&["/src:/x/%h $HOME"]);
+        let files = render(&spec, &Templates::default(), "/usr/bin/devbox-ctl").unwrap();
         let container = text(&files, "devbox-abc.container");
-        assert!(container.contains("Volume=/src/%%h $$HOME:/x:rw\n"), "{container}");
+        assert!(container.contains("Volume=%t/devbox/mounts/abc/0:/x/%%h $$HOME:rw\n"), "{container}");
         assert!(container.contains("CPUQuota=150%\n") && container.contains("Slice=devbox-abc.slice\n"), "{container}");
         assert!(container.contains("UserNS=keep-id"));
         assert!(!container.contains("EnvironmentFile"));
@@ -169,7 +184,7 @@ mod tests {
     fn a_broken_template_is_an_error_with_its_line() {
         for broken in ["[Container]\nImage={{ imgae }}\n", "{% if %}", "{{ image | safe }}"] {
             let templates = Templates { container: broken.to_owned(), ..Templates::default() };
-            let error = render(&spec(&[]), &templates).unwrap_err().to_string();
+            let error = render(&spec(&[]), &templates, "/usr/bin/devbox-ctl").unwrap_err().to_string();
             assert!(error.starts_with("the template of devbox-abc.container does not work"), "{error}");
         }
     }
@@ -177,6 +192,6 @@ mod tests {
     #[test]
     fn a_path_that_would_join_lines_is_refused() {
         let templates = Templates { container: "Volume={{ mounts[0].target }}\n".to_owned(), ..Templates::default() };
-        assert!(render(&spec(&["/a:/b\\"]), &templates).is_err());
+        assert!(render(&spec(&["/a:/b\\"]), &templates, "/usr/bin/devbox-ctl").is_err());
     }
 }

@@ -35,6 +35,19 @@ impl Mount {
         Path::new(&self.source)
     }
 
+    /// The same mount with another path of its source.
+    ///
+    /// # Errors
+    /// [`MountError::Path`] and [`MountError::Character`] for a path that a mount cannot carry.
+    pub fn from(&self, source: &Path) -> Result<Self, MountError> {
+        let shown = || source.to_string_lossy().into_owned();
+        let text = source.to_str().ok_or_else(|| MountError::Path(shown()))?;
+        if text.contains(':') {
+            return Err(MountError::Character(shown()));
+        }
+        Ok(Self { source: tidy(text)?, ..self.clone() })
+    }
+
     /// In the box.
     pub fn target(&self) -> &Path {
         Path::new(&self.target)

@@ -20,9 +20,14 @@ pub enum NameError {
     End,
     #[error("a name has no two hyphens in a row")]
     DoubleHyphen,
+    #[error("{0} is a name of every machine's own, and no box's")]
+    Taken(&'static str),
     #[error("a name has lowercase letters, digits and hyphens, and no {0:?}")]
     Character(char),
 }
+
+/// `ssh` and browsers would not look for a box under these (RFC 6761; systemd-resolved(8), "Synthetic Records").
+const TAKEN: [&str; 3] = ["invalid", "localdomain", "localhost"];
 
 impl BoxName {
     pub fn as_str(&self) -> &str {
@@ -49,6 +54,9 @@ impl FromStr for BoxName {
         }
         if text.contains("--") {
             return Err(NameError::DoubleHyphen);
+        }
+        if let Some(taken) = TAKEN.into_iter().find(|taken| *taken == text) {
+            return Err(NameError::Taken(taken));
         }
         Ok(Self(text.to_owned()))
     }
@@ -77,6 +85,7 @@ mod tests {
             ("", NameError::Length(0)),
             ("ab", NameError::Length(2)),
             (too_long.as_str(), NameError::Length(64)),
+            ("localhost", NameError::Taken("localhost")),
             ("-abc", NameError::Start),
             ("1abc", NameError::Start),
             ("abc-", NameError::End),

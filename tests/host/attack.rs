@@ -12,6 +12,11 @@ tests! { Host:
     units_of_ones_own,
     the_ledgers_disk_is_full,
     links_in_every_folder,
+    the_locks_of_anothers_podman,
+    an_owner_who_lies_to_administrators,
+    more_control_groups_than_are_looked_at,
+    names_that_deceive,
+    a_shell_changed_over_and_over,
 }
 
 fn anothers_name(world: &World) -> Outcome {
@@ -233,4 +238,78 @@ fn links_in_every_folder(world: &World) -> Outcome {
     same(&seen.out.lines().last(), &Some("0"), &format!("{seen:?}"))?;
     world.ok("bob", &["rm", "-rf", ".config/containers"])?;
     Ok(())
+}
+
+/// Everybody may make files in /dev/shm, and podman's there has a name that everybody knows.
+fn the_locks_of_anothers_podman(world: &World) -> Outcome {
+    let locks = "/dev/shm/libpod_rootless_lock_1000";
+    world.ctl(&["create", "abc", "--no-start"]).expect(0)?;
+    // As after a boot, when nobody's podman has run yet.
+    world.ok("root", &["rm", "-f", locks])?;
+    world.ok("bob", &["touch", locks])?;
+    world.ctl(&["create", "other"]).expect(7)?.shows(&expect![[r#"
+        --- standard error
+        error: bob has made /dev/shm/libpod_rootless_lock_1000, which your podman needs for its locks
+          hint: nothing was changed; an administrator can delete it: `sudo rm /dev/shm/libpod_rootless_lock_1000`
+    "#]])?;
+    world.ctl(&["start", "abc"]).expect(7)?.says("bob has made /dev/shm/libpod_rootless_lock_1000")?;
+    world.ctl(&["doctor"]).expect(7)?.says("bob has made /dev/shm/libpod_rootless_lock_1000")?;
+    world.ctl(&["list"]).expect(0)?.says("abc")?;
+    world.ok("root", &["rm", locks])?;
+    world.ctl(&["start", "abc"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()
+}
+
+/// What an administrator's command runs as the owner, the owner can steer: bob's home is his, and with it what his
+/// devbox-ctl finds there. Here it finds a box that is stopped already, while the real one runs under its own name.
+fn an_owner_who_lies_to_administrators(world: &World) -> Outcome {
+    world.install_broker("")?;
+    world.run("bob", &["devbox-ctl", "create", "kept"]).expect(0)?;
+    // systemd runs the box on; the folder says nothing of it.
+    let hide = "cd .config/containers/systemd/devbox && mv kept ../../aside && systemctl --user daemon-reload; \
+                systemd-run --user --collect --slice=devbox-kept.slice --unit=goes-on sleep 1000";
+    world.ok("bob", &["sh", "-c", hide])?;
+    let stopped = world.run("root", &["devbox-ctl", "admin", "stop", "bob/kept"]);
+    ensure(stopped.code != 0, &format!("{stopped:?}"))?;
+    let destroyed = world.run("root", &["devbox-ctl", "admin", "destroy", "--yes", "--now", "bob/kept"]);
+    ensure(destroyed.code != 0, &format!("{destroyed:?}"))?;
+    world.ok("bob", &["sh", "-c", "systemctl --user stop goes-on; mv .config/containers/aside .config/containers/systemd/devbox/kept; systemctl --user daemon-reload; devbox-ctl destroy --now --yes kept"]).map(drop)
+}
+
+/// Folders of the control groups are the owner's to make: more of them than devboxd looks at hide no box.
+fn more_control_groups_than_are_looked_at(world: &World) -> Outcome {
+    world.install_broker("")?;
+    world.run("bob", &["devbox-ctl", "create", "zzz"]).expect(0)?;
+    let top = "/sys/fs/cgroup/user.slice/user-1001.slice/user@1001.service/devbox.slice";
+    world.ok("bob", &["sh", "-c", &format!("cd {top} && for i in $(seq 1100); do mkdir devbox-a$i.slice || exit; done")])?;
+    let listed = world.run("root", &["devbox-ctl", "list", "--all", "--json"]).expect(0)?.json()?;
+    let state = listed.as_array().and_then(|all| all.iter().find(|b| b["name"] == "zzz")).map(|b| b["state"].clone());
+    world.ok("bob", &["sh", "-c", &format!("cd {top} && rmdir devbox-a*.slice")])?;
+    same(&state, &Some("running".into()), "it runs")?;
+    world.run("bob", &["devbox-ctl", "destroy", "--now", "--yes", "zzz"]).expect(0).map(drop)
+}
+
+/// A process may call itself anything (prctl(2), PR_SET_NAME); who looks for it sees no text that is turned round or hidden.
+fn names_that_deceive(world: &World) -> Outcome {
+    let name = "a\u{202e}b\u{200b}c\u{2066}";
+    world.ok("root", &["cp", "/bin/sleep", &format!("/srv/{name}")])?;
+    world.ok("root", &["systemd-run", "--uid=1001", "--unit=outside", "--collect", &format!("/srv/{name}"), "1000"])?;
+    let said = world.run("root", &["devbox-ctl", "doctor"]);
+    world.ok("root", &["systemctl", "stop", "outside"])?;
+    said.says("abc[")?;
+    ensure(!said.out.contains(['\u{202e}', '\u{200b}', '\u{2066}']), &said.out)
+}
+
+/// chsh(1) changes /etc/passwd, at which the limits are looked at; systemd reads its units anew only where one changed.
+fn a_shell_changed_over_and_over(world: &World) -> Outcome {
+    world.install_broker("[users.bob]\nowner_tasks = 300\n")?;
+    world.ok("root", &["systemctl", "start", "devbox-limits"])?;
+    let script = "cursor=$(journalctl -n 0 --show-cursor -o cat | sed -n 's/^-- cursor: //p'); \
+                  for n in 1 2 3 4 5; do usermod -s /bin/sh bob; usermod -s /bin/bash bob; done; systemctl start devbox-limits; \
+                  journalctl --sync; journalctl --after-cursor=\"$cursor\" -o cat | grep -c '^Reloading requested'";
+    let reloads = world.run("root", &["sh", "-c", script]);
+    same(&reloads.out.trim(), &"0", &format!("{reloads:?}"))?;
+    let tasks = world.ok("root", &["systemctl", "show", "-p", "TasksMax", "--value", "user-1001.slice"])?;
+    same(&tasks.trim(), &"300", "and the limit holds")
 }

@@ -266,7 +266,8 @@ fn priorities_select_and_order(world: &World) -> Outcome {
           hint: for example `--priority 1`: the home alone
     "#]])?;
     // A label says it otherwise.
-    let own = include_str!("../../quadlet-templates/home.volume").to_owned() + "Label=io.devbox.backup=3\n";
+    let template = include_str!("../../quadlet-templates/home.volume");
+    let own = template.replace("[Volume]\n", "[Volume]\nLabel=io.devbox.backup=3\n");
     world.write("/etc/devbox/quadlet-templates/home.volume", &own);
     world.ctl(&["create", "three"]).expect(0)?;
     let dry = world.ctl(&["backup", "three", "--dry-run"]).expect(0)?;

@@ -332,7 +332,9 @@ fn administrators_act_as_the_owner(world: &World) -> Outcome {
     same(&status["state"], &"stopped", &status.to_string())?;
     admin("stop", &[]).expect(12)?.shows(&expect![[r#"
         --- standard error
-        error: abc is stopped already"#]])?;
+        alice: error: abc is stopped already
+        error: `devbox-ctl stop abc` of alice ended with status 12; what it said is above
+    "#]])?;
     admin("start", &[]).expect(0)?;
     admin("destroy", &[]).expect(1)?;
     // As the owner: what the owner cannot touch, it cannot either.
@@ -349,7 +351,10 @@ fn administrators_act_as_the_owner(world: &World) -> Outcome {
     ensure(status["emptiedAt"].is_null() && status["trashedAt"].is_string(), &status.to_string())?;
     admin("destroy", &["--yes"]).expect(12)?.shows(&expect![[r#"
         --- standard error
-        error: abc is in the trash already  hint: `devbox-ctl restore abc` brings it back; `devbox-ctl destroy --now abc` deletes it for good"#]])?;
+        alice: error: abc is in the trash already
+        alice:  hint: `devbox-ctl restore abc` brings it back; `devbox-ctl destroy --now abc` deletes it for good
+        error: `devbox-ctl destroy abc` of alice ended with status 12; what it said is above
+    "#]])?;
     same(&held(world, "alice")?, &1, "the name is alice's still")?;
     admin("destroy", &["--yes", "--now"]).expect(0)?;
     same(&held(world, "alice")?, &0, "and now it is free")?;

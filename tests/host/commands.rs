@@ -195,7 +195,7 @@ fn ssh_config(world: &World) -> Outcome {
         /home/alice/.local/share/devbox/ssh/config is up to date
     "#]])?;
     let text = std::fs::read_to_string(world.path("/home/alice/dotfiles/config"))?;
-    same(&text, &format!("Include /home/alice/.local/share/devbox/ssh/config\n{own}"), &text)?;
+    same(&text, &format!("Include ~/.local/share/devbox/ssh/config\n{own}"), &text)?;
     ensure(world.ok("alice", &["stat", "-c", "%a %F", "dotfiles/config"])?.starts_with("640 regular"), "its mode")?;
     world.ok("alice", &["test", "-L", ".ssh/config"])?;
     same(&world.ok("alice", &["ssh", "abc", "id -un"])?, &"dev\n", "plain ssh")?;
@@ -211,6 +211,7 @@ fn ssh_config(world: &World) -> Outcome {
           HostKeyAlias devbox-abc
           ProxyCommand ssh alice@HOST devbox-ctl ssh-proxy abc
           StrictHostKeyChecking accept-new
+          ForwardAgent no
     "#]])?;
     let through = [
         "ssh",
@@ -242,7 +243,7 @@ fn ssh_config(world: &World) -> Outcome {
     world.ctl(&["ssh-config", "--install"]).expect(7)?.shows(&expect![[r#"
         --- standard error
         error: writing /home/alice/.ssh/config failed: it is read-only
-          hint: put this line at its top yourself: Include /home/alice/.local/share/devbox/ssh/config
+          hint: put this line at its top yourself: Include ~/.local/share/devbox/ssh/config
     "#]])?;
     world.ok("alice", &["rm", "-rf", ".ssh", "dotfiles"])?;
     Ok(())

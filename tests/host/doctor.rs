@@ -38,6 +38,7 @@ fn an_escaped_process_is_found(world: &World) -> Outcome {
         ok  podman is new enough
         ok  the settings of /etc/devbox are good
         ok  this host has no broker: names and limits are each owner's own
+        ok  podman's locks are yours
         ok  your boxes run without a session of yours
         ok  you have subordinate ids
         !!  limits of single boxes are not enforced: cpu, memory, pids not delegated to you
@@ -104,6 +105,7 @@ fn an_account_and_its_boxes(world: &World) -> Outcome {
         ok  podman is new enough
         ok  the settings of /etc/devbox are good
         ok  this host has no broker: names and limits are each owner's own
+        ok  podman's locks are yours
         ok  your boxes run without a session of yours
         ok  you have subordinate ids
         !!  limits of single boxes are not enforced: cpu, memory, pids not delegated to you

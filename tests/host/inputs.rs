@@ -8,6 +8,7 @@ tests! { Host:
     names,
     sizes,
     environment,
+    variables_of_files_and_of_the_callers,
     mounts,
     an_absent_image,
     no_user_manager,
@@ -27,7 +28,7 @@ fn refused(world: &World, arguments: &[&str], code: i32) -> Result<Ran, Failed> 
 
 fn names(world: &World) -> Outcome {
     let long = "a".repeat(64);
-    for bad in ["ab", &long, "abc-", "a--b", "A", "ünï", "../x", "x;y", "new\nline", "", " abc", "$(id)", "x%h"] {
+    for bad in ["ab", "localhost", &long, "abc-", "a--b", "A", "ünï", "../x", "x;y", "new\nline", "", " abc", "$(id)", "x%h"] {
         refused(world, &["create", bad], 1)?.says("hint: names look like my-project")?;
         world.ctl(&["start", bad]).expect(1)?;
         world.ctl(&["destroy", "--now", "--yes", bad]).expect(1)?;
@@ -57,6 +58,38 @@ fn environment(world: &World) -> Outcome {
         refused(world, &["create", "abc", "--env", bad], 1)?.says("hint: for example `--env")?;
     }
     Ok(())
+}
+
+fn variables_of_files_and_of_the_callers(world: &World) -> Outcome {
+    world.write("/home/alice/vars", "A=from the file\n# a remark\n\nSECRET\nB=b\n");
+    let create = ["env", "SECRET=hunter2", "devbox-ctl", "create", "abc", "--env-file", "vars", "--env", "B=typed"];
+    world.run("alice", &create).expect(0)?;
+    let seen = world.ctl(&["exec", "abc", "--", "sh", "-c", "echo $A; echo $B; echo $SECRET"]).expect(0)?.out;
+    same(&seen, &"from the file\ntyped\nhunter2\n".to_owned(), "as they were given")?;
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+    world.write("/home/alice/vars", "A=b\nhunter2 x\n");
+    refused(world, &["create", "abc", "--env-file", "vars"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: vars, line 2: a variable's name has letters, digits and _ only, and no digit first
+          hint: for example `--env EDITOR=nvim`; what has line breaks goes into a file in the box
+    "#]])?;
+    refused(world, &["create", "abc", "--env-file", "nowhere"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: nowhere cannot be read: No such file or directory (os error 2)
+    "#]])?;
+    refused(world, &["create", "abc", "--env", "UNSET"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: a variable has no `=`, and none of that name is set in your environment
+          hint: for example `--env EDITOR=nvim`; what has line breaks goes into a file in the box
+    "#]])?;
+    world.write("/home/alice/vars", &format!("A={}\n", "x".repeat(64 * 1024)));
+    refused(world, &["create", "abc", "--env-file", "vars"], 1)?.shows(&expect![[r#"
+        --- standard error
+        error: vars, line 1: A is longer than the 64 KiB that an environment file can carry
+          hint: for example `--env EDITOR=nvim`; what has line breaks goes into a file in the box
+    "#]])?;
+    world.ok("alice", &["rm", "vars"])?;
+    world.expect_clean()
 }
 
 fn mounts(world: &World) -> Outcome {
@@ -190,8 +223,7 @@ fn usage_errors_in_both_forms(world: &World) -> Result<(), Failed> {
     world.ctl(&["frobnicate"]).expect(1)?.shows(&expect![[r#"
         --- standard error
         error: unrecognized subcommand 'frobnicate'
-          Usage: devbox-ctl [OPTIONS] <COMMAND>
-          hint: `devbox-ctl --help` lists the commands, `devbox-ctl VERB --help` their options
+          hint: `devbox-ctl --help` lists the commands
     "#]])?;
     let ran = world.ctl(&["create", "abc", "--memry", "1G", "--json"]).expect(1)?;
     same(&ran.json()?["error"]["kind"], &"invalid-input", &ran.out)?;

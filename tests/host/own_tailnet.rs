@@ -143,7 +143,7 @@ fn back_from_the_trash(world: &World) -> Outcome {
     "#]])?;
     let again = node(&tailnet, "abc")?;
     ensure(again["id"] != first["id"] && again["tags"] == first["tags"], &format!("{again} after {first}"))?;
-    ensure(keys(&tailnet)? == 2 && tailnet.nodes().map_err(text)?.len() == 1, "one device, on a key of its own")?;
+    same(&(keys(&tailnet)?, tailnet.nodes().map_err(text)?.len()), &(2, 1), "keys and devices: one, on a key of its own")?;
     is_on(world, "abc")?;
     nothing_found_but(world, CREDENTIAL, "after restore")?;
     world.ctl(&["destroy", "--yes", "abc"]).expect(0)?;

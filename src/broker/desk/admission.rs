@@ -214,7 +214,7 @@ fn owners(refusal: &Refusal, limit: &OwnerSettings, uid: u32, own: &[Held], seen
 
 /// The caller's own boxes, and the one that would make room: one that does not run anyway.
 fn with_own(refused: Refused, uid: u32, own: &[Held], seen: &Seen, otherwise: &str) -> Refused {
-    let runs = |h: &&Held| seen.running().contains(&(uid, h.name.clone()));
+    let runs = |h: &&Held| seen.runs(uid, &h.name);
     let (running, stopped): (Vec<&Held>, Vec<&Held>) = own.iter().partition(runs);
     let words = |label: &str, list: &[&Held]| {
         let names: Vec<&str> = list.iter().map(|h| h.name.as_str()).collect();

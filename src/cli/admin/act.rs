@@ -10,7 +10,7 @@ use nix::unistd::Uid;
 
 use crate::cli::error::{Failure, Kind};
 use crate::cli::output;
-use crate::host::podman::printable;
+use crate::shown::printable;
 use crate::spec::BoxName;
 
 /// More than these verbs ever say.
@@ -122,24 +122,44 @@ fn act(verb: &str, noted: &str, which: &str, options: &[&str]) -> Result<(), Fai
     command.arg(format!("--slice=user-{uid}.slice"));
     command.arg("--").arg(program).arg(verb).args(options).arg(name.as_str());
     tracing::debug!("{command:?}");
-    let code = run_apart(&mut command)?;
+    let code = run_apart(&mut command, owner)?;
     match code {
-        Some(0) => Ok(()),
+        // An owner can make a process of theirs say anything.
+        Some(0) => is_done(verb, owner, &name),
         // devbox-ctl does not end one of these verbs with 1: it is systemd-run's own.
         Some(1) if !Uid::effective().is_root() => Err(Failure::new(
             Kind::NotAllowed,
             "systemd does not let you act as another user",
         )
         .hint(format!("`sudo devbox-ctl admin {verb} {}{which}`", if verb == "destroy" { "--yes " } else { "" }))),
-        // What the verb said has been printed.
-        Some(code) => Err(Failure::of_another(code)),
+        Some(code) => {
+            let failure = Failure::of_another(code);
+            let message =
+                format!("`devbox-ctl {verb} {name}` of {owner} ended with status {code}; what it said is above");
+            Err(Failure { message, ..failure })
+        }
         None => Err(Failure::new(Kind::Backend, "systemd-run was killed")),
     }
 }
 
+/// What the ledger and the control groups show afterwards, whatever the owner's process said.
+fn is_done(verb: &str, owner: &str, name: &BoxName) -> Result<(), Failure> {
+    let boxes = super::broker()?.boxes(true)?;
+    let held = boxes.iter().find(|b| b.owner == owner && b.name == name.as_str());
+    let wrong = match (verb, held) {
+        ("start", Some(held)) if !held.running => "it does not run",
+        ("stop" | "destroy", Some(held)) if held.running => "it still runs",
+        ("destroy", Some(held)) if held.trashed == 0 => "it is still a box in the ledger",
+        ("start", None) => "the ledger has no such box",
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Kind::Backend, format!("{owner}'s devbox-ctl says that it is done, but {wrong}"))
+        .hint(format!("`devbox-ctl admin audit --owner {owner}` has what was done; `loginctl terminate-user {owner}` ends everything of theirs")))
+}
+
 /// Runs it with pipes of ours: what runs as the owner could keep a terminal that it is given, read what is typed there
 /// later, and write to it.
-fn run_apart(command: &mut Command) -> Result<Option<i32>, Failure> {
+fn run_apart(command: &mut Command, owner: &str) -> Result<Option<i32>, Failure> {
     let failed = |error| Failure::new(Kind::Backend, format!("systemd-run cannot be run: {error}"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
@@ -162,8 +182,9 @@ fn run_apart(command: &mut Command) -> Result<Option<i32>, Failure> {
     let mut ended = None;
     loop {
         match lines.recv_timeout(Duration::from_millis(100)) {
-            Ok((true, line)) => output::error_text(&line),
-            Ok((false, line)) => output::line(&line),
+            // Whose words they are is said in each line.
+            Ok((true, line)) => output::error_text(&format!("{owner}: {line}\n")),
+            Ok((false, line)) => output::line(&format!("{owner}: {line}")),
             // The owner may keep our pipes open, and is not waited for.
             Err(_) if ended.is_some() => return Ok(ended.flatten()),
             Err(mpsc::RecvTimeoutError::Timeout) => {

@@ -47,9 +47,8 @@ pub(super) fn arguments(copy: Copy<'_>, way: Way) -> Vec<String> {
         Way::Into => &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"],
     };
     list.extend(capabilities.iter().map(|c| format!("--cap-add={c}")));
-    if copy.dev == DevIs::Owner {
-        list.push(format!("--userns={}", names::OWNER_MAPPING));
-    }
+    let mapping = if copy.dev == DevIs::Owner { names::OWNER_MAPPING } else { names::DEFAULT_MAPPING };
+    list.push(format!("--userns={mapping}"));
     list.push(format!("--name={}", names::copier(copy.name)));
     list.push(format!("--label={}={}", names::LABEL, copy.name));
     let mode = if way == Way::Out { "ro,nocopy" } else { "nocopy" };

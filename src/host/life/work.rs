@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use crate::host::podman::VolumeState;
+use crate::host::podman::{CONF_OVERRIDE, NOT_OURS, VolumeState};
 use crate::host::{Entry, Host, HostError, now};
 use crate::policy::life::Work;
 use crate::policy::life::book::Found;
 use crate::policy::life::work::{SCRIPT, found};
 use crate::quadlet::names;
-use crate::spec::ImageRef;
+use crate::spec::{DevIs, ImageRef};
 
 /// A little longer than the unit may run: a home of many repositories takes its time.
 const PATIENCE: Duration = Duration::from_secs(310);
@@ -30,16 +30,21 @@ const UNIT: [&str; 8] = [
 /// What there is; not known where nobody could look. The box's own image is used, as it is there: it has git or not.
 pub fn look_through(host: &Host, entry: &Entry) -> Result<Found, HostError> {
     let volume = names::home_volume(&entry.name);
-    match host.podman.volume(&entry.name, &volume)? {
-        VolumeState::Ours(_) => {}
+    let mapping = match host.podman.volume(&entry.name, &volume)? {
+        VolumeState::Ours(DevIs::Owner) => names::OWNER_MAPPING,
+        VolumeState::Ours(DevIs::Subordinate) => names::DEFAULT_MAPPING,
         // A box that never ran has none; podman would make it.
         VolumeState::Absent => return Ok(Found { work: Work::None, text: String::new(), when: Some(now()) }),
         VolumeState::Foreign => return Ok(Found::default()),
-    }
+    };
     let image = entry.spec.as_ref().map_or_else(|_| ImageRef::default(), |spec| spec.image.clone()).to_string();
     let (unit, name) = (format!("--unit={}", names::look_unit(&entry.name)), names::looker(&entry.name));
     let (name, home) = (format!("--name={name}"), format!("--volume={volume}:/home/dev:ro,nocopy"));
     let label = format!("--label={}={}", names::LABEL, entry.name);
+    let mapping = format!("--userns={mapping}");
+    let conf = entry.folder.join(names::CONTAINERS_CONF_FILE);
+    let conf = conf.exists().then(|| format!("--setenv={CONF_OVERRIDE}={}", conf.display()));
+    let not_ours = format!("--property=UnsetEnvironment={}", NOT_OURS.join(" "));
     let container = [
         "podman",
         "run",
@@ -47,6 +52,7 @@ pub fn look_through(host: &Host, entry: &Entry) -> Result<Found, HostError> {
         "--replace",
         &name,
         &label,
+        &mapping,
         "--interactive",
         "--pull=never",
         "--cgroups=disabled",
@@ -64,7 +70,9 @@ pub fn look_through(host: &Host, entry: &Entry) -> Result<Found, HostError> {
         &image,
         "-s",
     ];
-    let arguments = [&["--user", &unit][..], &UNIT[..], &["--"], &container[..]].concat();
+    let mut arguments = [&["--user", &unit, &not_ours][..], &UNIT[..]].concat();
+    arguments.extend(conf.as_deref());
+    let arguments = [&arguments[..], &["--"], &container[..]].concat();
     let output = host.podman.run_with("systemd-run", &arguments, SCRIPT.as_bytes(), PATIENCE)?;
     Ok(Found { when: Some(now()), ..found(&output) })
 }

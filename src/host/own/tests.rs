@@ -85,7 +85,7 @@ impl World {
         let spec = BoxSpec::from_toml(&text).unwrap();
         let folder = self.account.folder(&spec.name);
         fs::create_dir_all(&folder).unwrap();
-        files::fill(&folder, &render(&spec, &Templates::default()).unwrap()).unwrap();
+        files::fill(&folder, &render(&spec, &Templates::default(), "/usr/bin/devbox-ctl").unwrap()).unwrap();
         spec.name
     }
 

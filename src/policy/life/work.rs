@@ -2,6 +2,7 @@
 
 use super::Work;
 use super::book::Found;
+use crate::shown::may_be_shown;
 
 /// Runs in a throwaway container, where the box's own git settings can do no harm: no network, the home read-only.
 pub const SCRIPT: &str = include_str!("work.sh");
@@ -43,7 +44,7 @@ pub fn found(output: &[u8]) -> Found {
 fn repository(record: &str) -> Option<Repository> {
     let mut parts = record.splitn(4, ' ');
     let numbers = [parts.next()?, parts.next()?, parts.next()?];
-    let path: String = parts.next()?.chars().filter(|c| !c.is_control()).take(LONGEST_PATH).collect();
+    let path: String = parts.next()?.chars().filter(|c| may_be_shown(*c)).take(LONGEST_PATH).collect();
     let counts = match numbers {
         ["-", "-", "-"] => None,
         [a, b, c] => Some([a.parse().ok()?, b.parse().ok()?, c.parse().ok()?]),
