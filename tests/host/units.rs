@@ -185,7 +185,7 @@ fn a_broken_template_changes_nothing(world: &World) -> Outcome {
     world.write("/etc/devbox/quadlet-templates/box.container", &template.replace("{{ image }}", "{{ imgae }}"));
     world.ctl(&["create", "abc"]).expect(1)?.shows(&expect![[r#"
         --- standard error
-        error: the template of devbox-abc.container does not work: undefined value (in <string>:19) (line 19)
+        error: the template of devbox-abc.container does not work: undefined value (in <string>:21) (line 21)
           hint: an administrator's templates are in /etc/devbox/quadlet-templates
     "#]])?;
     world.expect_clean()
