@@ -50,13 +50,13 @@ impl Podman {
     }
 
     fn with(account: &Account, mut environment: HashMap<String, String>) -> Self {
-        let home = account.home().display().to_string();
-        let moved = environment.get("HOME").is_some_and(|h| *h != home)
-            || environment.keys().any(|k| MOVERS.iter().any(|mover| k.starts_with(mover)));
-        // Of no box's: what a box is, its unit says.
+        // Of no box's: what a box is, its unit says. Before it is asked what moves the store: a box's units set the override.
         for variable in NOT_OURS.into_iter().chain([CONF_OVERRIDE]) {
             environment.remove(variable);
         }
+        let home = account.home().display().to_string();
+        let moved = environment.get("HOME").is_some_and(|h| *h != home)
+            || environment.keys().any(|k| MOVERS.iter().any(|mover| k.starts_with(mover)));
         // To find podman by; the manager's may lack what a person installed it to.
         environment.extend(std::env::var("PATH").ok().map(|path| ("PATH".to_owned(), path)));
         environment.entry("HOME".to_owned()).or_insert(home);
@@ -79,10 +79,7 @@ impl Podman {
     /// The same for a container that is made for a box, with the box's own settings.
     pub(super) fn environment_in(&self, folder: &Path) -> HashMap<String, String> {
         let mut environment = self.environment.clone();
-        let conf = folder.join(names::CONTAINERS_CONF_FILE);
-        if conf.exists() {
-            environment.insert(CONF_OVERRIDE.to_owned(), conf.display().to_string());
-        }
+        environment.extend(own_conf(folder).map(|conf| (CONF_OVERRIDE.to_owned(), conf)));
         environment
     }
 
@@ -291,6 +288,12 @@ impl Podman {
     }
 }
 
+/// The settings of a box's own, where its folder has them; a box of an earlier version has none.
+pub(super) fn own_conf(folder: &Path) -> Option<String> {
+    let conf = folder.join(names::CONTAINERS_CONF_FILE);
+    conf.exists().then(|| conf.display().to_string())
+}
+
 /// Whether a file may move the store: any of the owner's own, and the host's by the keys that do.
 fn is_configured_elsewhere(account: &Account) -> bool {
     let own = account.home().join(".config/containers");
@@ -371,4 +374,21 @@ pub fn exec_arguments(name: &BoxName, user: &str, terminal: bool, command: &[Str
     list.push(names::container(name));
     list.extend_from_slice(command);
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else each start would ask podman for what can be read.
+    #[test]
+    fn the_override_of_a_boxs_unit_moves_no_store() {
+        let account = Account::at(Path::new("/nowhere"));
+        let store = |variables: &[(&str, &str)]| {
+            let variables = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            Podman::with(&account, variables.collect()).store
+        };
+        assert_eq!(store(&[(CONF_OVERRIDE, "/nowhere/containers.conf")]), store(&[]));
+        assert_eq!(store(&[("CONTAINERS_STORAGE_CONF", "/nowhere/storage.conf")]), None);
+    }
 }

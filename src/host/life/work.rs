@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::host::podman::{CONF_OVERRIDE, NOT_OURS, VolumeState};
+use crate::host::podman::{CONF_OVERRIDE, NOT_OURS, VolumeState, own_conf};
 use crate::host::{Entry, Host, HostError, now};
 use crate::policy::life::Work;
 use crate::policy::life::book::Found;
@@ -42,8 +42,7 @@ pub fn look_through(host: &Host, entry: &Entry) -> Result<Found, HostError> {
     let (name, home) = (format!("--name={name}"), format!("--volume={volume}:/home/dev:ro,nocopy"));
     let label = format!("--label={}={}", names::LABEL, entry.name);
     let mapping = format!("--userns={mapping}");
-    let conf = entry.folder.join(names::CONTAINERS_CONF_FILE);
-    let conf = conf.exists().then(|| format!("--setenv={CONF_OVERRIDE}={}", conf.display()));
+    let conf = own_conf(&entry.folder).map(|conf| format!("--setenv={CONF_OVERRIDE}={conf}"));
     let not_ours = format!("--property=UnsetEnvironment={}", NOT_OURS.join(" "));
     let container = [
         "podman",
