@@ -1,4 +1,4 @@
-//! A command in a box that gets the signals of whoever asked for it, and does not outlive them.
+//! Runs a command in a box. It gets the signals that this process gets, and ends when this process ends.
 //!
 //! `podman exec` passes no signal on, and leaves the command behind when it is killed. So a small shell in the box waits
 //! beside the command for what comes through a pipe: the names of signals, or the pipe's end.
@@ -61,7 +61,8 @@ pub fn run(podman: &Podman, arguments: &[String]) -> Result<u8, HostError> {
     let passed = PASSED.iter().map(|(signal, _)| *signal).filter(|signal| !ignored.contains(&(*signal as i32)));
     let mut signals = Signals::new(passed.chain([Signal::Child, Signal::Winch, Signal::Tstp])).map_err(failed)?;
     await_foreground();
-    // In a session of its own, so that what a terminal sends comes here alone. It may use the terminal all the same.
+    // podman has a session of its own, so that the terminal sends its signals to this process alone. It can still read and
+    // write the terminal.
     let mut command = Command::new("setsid");
     command.arg("podman").args(arguments).env_clear().envs(podman.environment());
     command
@@ -73,8 +74,8 @@ pub fn run(podman: &Podman, arguments: &[String]) -> Result<u8, HostError> {
     let pid = Pid::from_raw(child.id().cast_signed());
     loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
-            // Else what waits in the box takes the end of the pipe for ours, as it should where podman ended and not the
-            // command: killed, at the end of a pipe that nobody reads, or with a failure of its own.
+            // `end` says that the command has ended, so that the shell that waits in the box sends it no signal. It is not
+            // written where podman alone ended: killed by a signal, as at a closed pipe, or failed by itself.
             if status.code().is_some_and(|code| code != PODMANS_OWN) {
                 let _ = ours.write_all(b"end\n");
             }
@@ -92,7 +93,7 @@ pub fn run(podman: &Podman, arguments: &[String]) -> Result<u8, HostError> {
             }
             Some(Ok(signal)) => {
                 let word = PASSED.iter().find(|(passed, _)| *passed == signal).map_or("TERM", |(_, word)| word);
-                // Where nobody reads any more, the command has ended.
+                // The write fails when the command has ended, which is seen next.
                 let _ = writeln!(ours, "{word}");
             }
             Some(Err(e)) => return Err(failed(e)),
@@ -120,7 +121,7 @@ fn await_foreground() {
     }
 }
 
-/// Signals that whoever started this wants ignored, as nohup(1) does; they are ignored here too.
+/// The numbers of the signals that this process was started to ignore, as nohup(1) has it ignore SIGHUP.
 fn ignored() -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

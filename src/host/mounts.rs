@@ -22,7 +22,8 @@ use tracing::debug;
 use super::{Account, HostError, files};
 use crate::spec::{BoxName, Mount};
 
-/// What is to be done within podman's namespaces; without sources, what an earlier start left is taken away.
+/// What a process within podman's namespaces does: it mounts these sources. Without sources it unmounts what an earlier
+/// start mounted.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Within {
     folder: PathBuf,

@@ -124,7 +124,7 @@ fn act(verb: &str, noted: &str, which: &str, options: &[&str]) -> Result<(), Fai
     tracing::debug!("{command:?}");
     let code = run_apart(&mut command, owner)?;
     match code {
-        // An owner can make a process of theirs say anything.
+        // The process is the owner's, who can make it end with any status.
         Some(0) => is_done(verb, owner, &name),
         // devbox-ctl does not end one of these verbs with 1: it is systemd-run's own.
         Some(1) if !Uid::effective().is_root() => Err(Failure::new(
