@@ -83,7 +83,7 @@ fn code_server_is_its_owners_alone(world: &World) -> Outcome {
     ensure(page(&alice, &[&by_address])?.1.ends_with("\n200"), "alice by its address")?;
     // For bob there is no such box; and where he may reach its ssh, that is all.
     let bob = tailnet.device("bob", "bob-laptop").map_err(text)?;
-    ensure(!bob.status().map_err(text)?.to_string().contains("abc"), "bob sees it")?;
+    ensure(!bob.sees("abc").map_err(text)?, "bob sees it")?;
     let_to_ssh(&tailnet, &bob)?;
     let stranger = page(&bob, &["--max-time", "5", "http://abc:8080/"])?;
     ensure(stranger.0 != 0 && stranger.1.ends_with("\n000"), &format!("bob has {stranger:?}"))?;

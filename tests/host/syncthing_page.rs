@@ -47,7 +47,7 @@ fn its_page_is_its_owners_alone(world: &World) -> Outcome {
         let stranger = page(&bob, &["--max-time", "5", url])?;
         ensure(stranger.0 != 0 && stranger.1.ends_with("\n000"), &format!("bob has {stranger:?} of {url}"))
     };
-    ensure(!bob.status().map_err(text)?.to_string().contains("abc"), "bob sees it")?;
+    ensure(!bob.sees("abc").map_err(text)?, "bob sees it")?;
     let_to_ssh(&tailnet, &bob)?;
     refused(URL)?;
     refused(&by_address)?;

@@ -54,9 +54,10 @@ impl Ran {
 
 /// The same for a text that is no command's whole output, such as a file.
 pub(crate) fn shows(text: &str, wanted: &Expect) -> Outcome {
-    let compare = || wanted.assert_eq(&stable(text));
+    let text = stable(text);
     // It prints both texts and how they differ.
-    std::panic::catch_unwind(compare).map_err(|_| "the text differs from the expected one, as printed above".into())
+    std::panic::catch_unwind(|| wanted.assert_eq(&text))
+        .map_err(|_| format!("the text is not the expected one (both are printed above):\n{text}").into())
 }
 
 /// A command at work; killed when this is dropped.

@@ -110,6 +110,13 @@ impl Device {
         serde_json::from_str(&text).context("tailscale says something else than JSON")
     }
 
+    /// Whether a node of that name is one of its peers. Keys and ids are random, and contain any short name some day.
+    pub fn sees(&self, name: &str) -> Result<bool> {
+        let status = self.status()?;
+        let peers = status["Peer"].as_object();
+        Ok(peers.is_some_and(|peers| peers.values().any(|peer| peer["HostName"] == name)))
+    }
+
     /// Waits until the node of that name answers this device: until each has heard of the other.
     pub fn await_peer(&self, name: &str, patience: Duration) -> Result<()> {
         let begun = Instant::now();
