@@ -218,7 +218,8 @@ impl Ledger<'_> {
             .query_row(params![uid, then], |row| row.get(0))
     }
 
-    /// The newest lines first; (caller, owner, line) with the names left empty.
+    /// The newest lines first; (caller, owner, line) with the names left empty. Where there are more than `most`, each
+    /// caller has an equal share of them: a thousand of one's lines push out nobody else's.
     pub(super) fn audit(
         &self,
         since: i64,
@@ -226,8 +227,9 @@ impl Ledger<'_> {
         most: u32,
     ) -> rusqlite::Result<Vec<(u32, u32, AuditLine)>> {
         let mut lines = self.0.prepare_cached(
-            "SELECT at, uid, pid, program, verb, owner, name, outcome FROM audit \
-             WHERE at >= ?1 AND (?2 IS NULL OR owner = ?2 OR uid = ?2) ORDER BY id DESC LIMIT ?3",
+            "SELECT at, uid, pid, program, verb, owner, name, outcome FROM ( \
+             SELECT *, row_number() OVER (PARTITION BY uid ORDER BY id DESC) AS nth FROM audit \
+             WHERE at >= ?1 AND (?2 IS NULL OR owner = ?2 OR uid = ?2) ORDER BY nth, id DESC LIMIT ?3) ORDER BY id DESC",
         )?;
         let line = |row: &Row<'_>| {
             let line = AuditLine {

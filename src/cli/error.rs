@@ -250,7 +250,7 @@ impl From<HostError> for Failure {
                 failure(Kind::Backend).hint(format!("nothing is kept; again, or `devbox-ctl stop {name}` before"))
             }
             HostError::VolumesGone { name, .. } => failure(Kind::Backend).hint(format!(
-                "`podman volume prune` deletes the volumes of boxes that do not run; `devbox-ctl destroy --now --keep-volume {name}` keeps what is left, and `devbox-ctl create {name}` makes it anew, `--from-backup` with your files"
+                "`podman volume prune` deletes the volumes of boxes that do not run, and `podman system reset` all of them; `devbox-ctl destroy --now --keep-volume {name}` keeps what is left, and `devbox-ctl create {name}` makes it anew, `--from-backup` with your files"
             )),
             HostError::Mount { .. } => failure(Kind::Backend)
                 .hint("put the folder or file back where it was; what is now in its place is not shown in the box"),
@@ -276,6 +276,8 @@ impl From<HostError> for Failure {
             HostError::Taken(name) => Self::new(Kind::Exists, format!("there is already a box called {name}"))
                 .hint(format!("`devbox-ctl status {name}` shows it")),
             HostError::Refused(refused) => Self::from(refused),
+            HostError::BusFull(_) => failure(Kind::Backend)
+                .hint("somebody may be flooding it: `sudo devbox-ctl doctor` says what keeps that from happening"),
             HostError::Broker(_) => {
                 failure(Kind::Backend).hint("`systemctl status devboxd` says more; nothing is done without it")
             }

@@ -9,6 +9,7 @@ use super::session::Session;
 use crate::backup::{BackupError, Consistency, Manifest, Most};
 use crate::host::{HostError, Restore, backup};
 use crate::plan::Fill;
+use crate::shown::printable;
 use crate::spec::{BoxName, BoxSpec, EnvVar, Memory};
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +103,10 @@ pub(super) fn say(restore: &Restore, spec: &BoxSpec, out: Output) {
     }
     let missing = manifest.spec.mounts.iter().filter(|m| spec.mounts.iter().all(|new| new.target() != m.target()));
     for mount in missing {
-        out.warning(&format!("the backup's mount is not taken over; give it again where it is there: --mount {mount}"));
+        // Whoever made the file chose both paths: no option is offered that only has to be copied.
+        let (source, target) = (mount.source().display(), mount.target().display());
+        out.warning(&printable(&format!(
+            "the box that was backed up had {source} of its host mounted at {target}; this one has not (`--mount`)"
+        )));
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use crate::host::{Account, entry, journal};
+use crate::shown::may_be_shown;
 use crate::spec::BoxName;
 
 /// Show what boxes wrote to the journal
@@ -39,7 +40,11 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
         entry(&account, &name).ok_or_else(|| Failure::no_such_box(&name))?;
         boxes.push(name);
     }
-    let arguments = journal::arguments(&boxes, args.follow, args.tail, args.since.as_deref(), args.timestamps);
+    if !journal::is_readable(&account) {
+        return Err(unreadable(&account));
+    }
+    let arguments =
+        journal::arguments(&account, &boxes, args.follow, args.tail, args.since.as_deref(), args.timestamps);
     let mut command = Command::new("journalctl");
     command.args(arguments);
     let failed = |e: io::Error| Failure::new(Kind::Backend, format!("journalctl cannot be run: {e}"));
@@ -53,11 +58,22 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Else journalctl would say "No journal files were opened", or nothing.
+fn unreadable(account: &Account) -> Failure {
+    let uid = account.uid;
+    Failure::new(Kind::Backend, "you may not read what your boxes wrote: journald keeps it in the system's journal")
+        .fact(format!("your user id, {uid}, is one of those that systemd keeps for services and containers"))
+        .hint(format!(
+            "`sudo usermod -aG systemd-journal {}` lets you read it, with that of everybody else",
+            account.user
+        ))
+}
+
 /// A box writes what it likes; a terminal would obey it.
 fn show(mut lines: impl BufRead) -> io::Result<()> {
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
-        let text: String = String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        let text: String = String::from_utf8_lossy(&line).chars().filter(|c| *c == '\t' || may_be_shown(*c)).collect();
         output::line(&text);
         line.clear();
     }

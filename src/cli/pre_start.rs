@@ -4,7 +4,7 @@ use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use crate::host::mounts::Within;
 use crate::host::podman::Podman;
-use crate::host::{self, Account, volumes};
+use crate::host::{self, Account, resolver, volumes};
 use crate::spec::BoxName;
 
 /// Look that the box's volumes are there, and put the sources of its mounts where its unit takes them from
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, _: Output) -> Result<u8, Failure> {
     if !spec.mounts.is_empty() {
         send(&Within::holding(&account, &name, &spec.mounts))?;
     }
-    volumes::mark_looked_at(&mark)?;
+    resolver::mark(&mark)?;
     Ok(if is_there { THERE } else { TO_MAKE })
 }
 

@@ -94,6 +94,9 @@ pub(super) struct View {
     /// It was made to be on one.
     #[serde(skip)]
     pub(super) has_tailnet: bool,
+    /// devbox-ctl stopped it.
+    #[serde(skip)]
+    pub(super) is_marked: bool,
     pub(super) with_syncthing: bool,
     pub(super) image: Option<String>,
     pub(super) health: Option<&'static str>,
@@ -154,6 +157,7 @@ impl View {
             tailscale_hostname: None,
             tailscale_ip: None,
             tailnet: None,
+            is_marked: entry.stopped.is_some(),
             has_tailnet: tailnet::of(entry) != Tailnet::None,
             with_syncthing: spec.is_some_and(|s| s.with_syncthing),
             image: spec.map(|s| s.image.to_string()),
@@ -234,6 +238,9 @@ impl View {
             self.add_own_word(&details.status_text);
         } else if self.stopped_at.is_none() {
             self.stopped_at = timestamp(details.inactive_since);
+            if self.state == State::Stopped && self.stopped_at.is_some() && !self.is_marked {
+                self.stopped_why.get_or_insert_with(|| "not by devbox-ctl".to_owned());
+            }
         }
         if self.state == State::Failed && self.trouble.is_none() {
             self.trouble = Some(format!("its unit failed: {}", details.result));

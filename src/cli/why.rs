@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::error::Failure;
 use super::output::{self, Output};
 use crate::host::life::{self, Outlook};
-use crate::host::{self, Account, entry, trashed_entry};
+use crate::host::{self, Account, Entry, entry, trashed_entry};
 use crate::policy::life::activity::Kind;
 use crate::policy::life::book::Record;
 use crate::policy::life::{Act, Decision, Held, Phase, Work};
@@ -57,6 +57,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         output::json(&told(&outlook));
     } else {
         output::raw(&text(&outlook, host::now()));
+        if outlook.phase == Phase::Other {
+            output::raw(&at_rest(&entry));
+        }
     }
     Ok(())
 }
@@ -118,8 +121,19 @@ fn state(outlook: &Outlook) -> String {
         },
         (Phase::Stopped, _) => format!("{name} is stopped"),
         (Phase::Destroyed | Phase::Trashed, _) => format!("{name} is in the trash"),
-        _ => format!("{name} neither runs nor was it stopped: nothing comes of that by itself"),
+        _ => format!("{name} does not run, and `devbox-ctl stop` did not stop it"),
     }
+}
+
+/// What to do about a box that does not run for a reason that is not kept.
+fn at_rest(entry: &Entry) -> String {
+    let name = &entry.name;
+    if entry.spec.is_err() || !entry.gone.is_empty() || entry.pending.is_some() {
+        return format!("  it is not whole: `devbox-ctl status {name}` says why\n");
+    }
+    format!(
+        "  it ended by itself, or its container was ended by hand (`podman stop`)\n  to start it: `devbox-ctl start {name}`; the next boot of the host does it too\n"
+    )
 }
 
 /// What is going to happen, in the order of it.

@@ -190,7 +190,7 @@ impl Host {
                     return Err(Applied { cause: Box::new(cause), undo_failed, undone: false });
                 }
                 // Whether the broker has done it is not known: the marks stay, and the next command asks again.
-                let unknown = only_marked && matches!(cause, HostError::Broker(_));
+                let unknown = only_marked && matches!(cause, HostError::Broker(_) | HostError::BusFull(_));
                 if lock.is_none() || plan.undo.is_empty() || unknown {
                     // But for the name. One that is not given back is free again when the reservation ends.
                     if lock.is_none() && plan.steps[..at].iter().any(|s| matches!(s, Step::Reserve { .. })) {
@@ -323,7 +323,7 @@ impl Host {
             ("dependency" | "assert", Some(name)) => names::volume_services(&name)[0].clone(),
             _ => unit.to_owned(),
         };
-        HostError::Job { job, unit: unit.to_owned(), result, journal: journal::last_lines(&told_by, 8) }
+        HostError::Job { job, unit: unit.to_owned(), result, journal: journal::last_lines(&self.account, &told_by, 8) }
     }
 
     /// A unit that is not there is stopped.

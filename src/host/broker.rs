@@ -1,8 +1,11 @@
 //! devboxd as its callers see it.
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use async_io::Timer;
+use futures_util::future::{Either, select};
 use tracing::debug;
 use zbus::proxy;
 
@@ -50,6 +53,8 @@ const INSTALLED: [&str; 4] = [
 ];
 /// Longer than the bus waits for a service to start, and than a test of the administrator's command.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Connections that never say who they are hold up all others at dbus-daemon(1) (max_incomplete_connections).
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// For how long that the bus is full is not its last word.
 const FULL_FOR: Duration = Duration::from_secs(20);
 
@@ -57,22 +62,30 @@ const FULL_FOR: Duration = Duration::from_secs(20);
 pub struct Broker(Broker1Proxy<'static>);
 
 impl Broker {
+    pub fn is_installed() -> bool {
+        let file = format!("{}.service", wire::BUS_NAME);
+        INSTALLED.iter().any(|folder| Path::new(folder).join(&file).exists())
+    }
+
     /// `None` where this host has no broker. One that is installed and does not answer is an error of its calls: to go
     /// on without it would be to go on without limits.
     pub fn connect() -> Result<Option<Self>, HostError> {
-        let file = format!("{}.service", wire::BUS_NAME);
-        if !INSTALLED.iter().any(|folder| Path::new(folder).join(&file).exists()) {
+        if !Self::is_installed() {
             return Ok(None);
         }
         debug!("broker: connecting to {BUS}");
-        let connected = zbus::block_on(async {
+        let connect = async {
             let connection = zbus::connection::Builder::address(format!("unix:path={BUS}").as_str())
                 .method_timeout(PATIENCE)
                 .build()
                 .await?;
             Broker1Proxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No).build().await
-        });
-        connected.map(|proxy| Some(Self(proxy))).map_err(|e: zbus::Error| HostError::Broker(e.to_string()))
+        };
+        let failed = |e: zbus::Error| HostError::Broker(e.to_string());
+        match zbus::block_on(select(pin!(connect), pin!(Timer::after(CONNECTED_WITHIN)))) {
+            Either::Left((connected, _)) => connected.map(|proxy| Some(Self(proxy))).map_err(failed),
+            Either::Right(_) => Err(HostError::BusFull(CONNECTED_WITHIN)),
+        }
     }
 
     /// Whether the name may be had, held for the caller from now on for a while.
@@ -124,7 +137,15 @@ impl Broker {
         [sampled, cleaned]: [i64; 2],
     ) -> Result<(), HostError> {
         debug!("broker: Report of {} box(es)", boxes.len());
-        ask(|| self.0.report(boxes, disk_bytes, sampled, cleaned))
+        let report = || ask(|| self.0.report(boxes, disk_bytes, sampled, cleaned));
+        match report() {
+            // The broker takes one a second, and the owner's timer may have told it in this one.
+            Err(HostError::Refused(refused)) if refused.why == Why::TooMany => {
+                std::thread::sleep(Duration::from_secs(1));
+                report()
+            }
+            other => other,
+        }
     }
 
     /// Tells the administrator's command, where there is one, what is said to the box's owner.

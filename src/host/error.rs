@@ -66,6 +66,8 @@ pub enum HostError {
     Taken(String),
     #[error("{0}")]
     Refused(Refused),
+    #[error("the system's bus takes no connection within {} s", _0.as_secs())]
+    BusFull(std::time::Duration),
     #[error("the broker of this host does not answer: {0}")]
     Broker(String),
     #[error(transparent)]

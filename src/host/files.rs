@@ -5,8 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-
 use super::HostError;
 use crate::quadlet::UnitFile;
 
@@ -75,12 +73,16 @@ pub(super) fn fill(folder: &Path, files: &[UnitFile]) -> Result<(), HostError> {
 }
 
 /// Moves a whole folder to where none is yet.
+///
+/// rename(2) without flags, since NFS and many FUSE file systems take none. It replaces an empty folder and nothing else,
+/// and no folder of a box is empty.
 pub(super) fn publish(from: &Path, to: &Path) -> Result<(), HostError> {
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        Ok(()) => Ok(()),
-        Err(nix::errno::Errno::EEXIST) => Err(HostError::Taken(to.display().to_string())),
-        Err(e) => Err(HostError::io("making the folder", to)(e.into())),
-    }?;
+    fs::rename(from, to).map_err(|e| match e.kind() {
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            HostError::Taken(to.display().to_string())
+        }
+        _ => HostError::io("making the folder", to)(e),
+    })?;
     to.parent().map_or(Ok(()), sync)
 }
 

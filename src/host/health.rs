@@ -1,16 +1,18 @@
 //! What can be wrong with a host or an account, each with the command that mends it.
 
+mod bus;
 mod escaped;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use duct::cmd;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
 use super::{
-    Account, Broker, Host, HostError, Pending, entries, generator, hook, life, now, settings, trashed_entries,
+    Account, Broker, Host, HostError, Pending, entries, generator, hook, life, now, resolver, settings, trashed_entries,
 };
 use crate::policy::life::book::SILENT;
 use crate::spec::ImageRef;
@@ -49,7 +51,11 @@ pub fn of_host() -> Vec<Checked> {
         Ok(None) => good("broker", "this host has no broker: names and limits are each owner's own"),
         Err(why) => bad("broker", why.to_string(), "`systemctl status devboxd` and `journalctl -u devboxd`"),
     };
-    vec![podman, settings, broker]
+    let mut checked = vec![podman, settings, broker];
+    if Uid::current().is_root() && Broker::is_installed() {
+        checked.push(bus::bus());
+    }
+    checked
 }
 
 /// Whether somebody else made the file of podman's locks, which is in a folder where everybody may make one and has a name
@@ -146,6 +152,12 @@ pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
                 format!("{name}: podman has no volume {} any more", entry.gone.join(", nor ")),
                 format!("`devbox-ctl destroy --now --keep-volume {name}` keeps what is left; create it again, `--from-backup` with your files"),
             )),
+            (Ok(_), None) if entry.trashed.is_none() => {
+                if let Some((had, has)) = resolver::changed(&host.account, name) {
+                    let text = format!("{name} asks the name servers of the host's that it started with ({had}); they are {has} now");
+                    checked.push(bad("name servers", text, format!("`devbox-ctl restart {name}`")));
+                }
+            }
             _ if entry.trashed.is_some() => {}
             (_, Some(Pending::Fill)) if !entry.is_busy() => checked.push(bad(
                 "box",
@@ -247,11 +259,16 @@ pub fn hook() -> Option<Checked> {
     })
 }
 
-/// subuid(5): by name or by number.
+/// As newuidmap(1) knows them: from /etc/subuid and /etc/subgid, or from a directory (nsswitch.conf(5), `subid:`).
 fn has_subordinate_ids(user: &str, uid: u32) -> bool {
     let uid = uid.to_string();
-    ["/etc/subuid", "/etc/subgid"].iter().all(|file| {
+    let in_file = |file: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         text.lines().any(|line| line.split(':').next().is_some_and(|who| who == user || who == uid))
-    })
+    };
+    let asked = |arguments: &[&str]| {
+        let call = cmd("getsubids", arguments).stdin_null().stdout_null().stderr_null().unchecked().run();
+        call.is_ok_and(|done| done.status.success())
+    };
+    (in_file("/etc/subuid") || asked(&[user])) && (in_file("/etc/subgid") || asked(&["-g", user]))
 }

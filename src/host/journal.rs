@@ -3,13 +3,36 @@
 use duct::cmd;
 use tracing::debug;
 
+use super::Account;
 use crate::quadlet::names;
 use crate::shown::printable;
 use crate::spec::BoxName;
 
+/// Whether journald has a journal of its own for that user id. What system accounts, dynamic users and containers write goes
+/// into the system's (journald.conf(5), SplitMode=; <https://systemd.io/UIDS-GIDS/>), and accounts of a directory can have
+/// such ids.
+fn has_own(uid: u32) -> bool {
+    !matches!(uid, 0..=999 | 61_184..=65_535 | 524_288..=1_879_048_191)
+}
+
+/// Whether the account can read what its units wrote.
+pub fn is_readable(account: &Account) -> bool {
+    // Where it may not open a single journal, journalctl says so and fails.
+    let asked = || cmd!("journalctl", "--system", "--quiet", "--no-pager", "-n", "0").stdin_null().stdout_null();
+    has_own(account.uid) || asked().stderr_null().unchecked().run().is_ok_and(|done| done.status.success())
+}
+
+/// Which journals are read: the account's own, or all that it can read.
+fn journals(account: &Account) -> Vec<String> {
+    let own = has_own(account.uid).then_some("--user");
+    own.into_iter().chain(["--no-pager", "--quiet"]).map(str::to_owned).collect()
+}
+
 /// The last lines of a unit, for an error. None where the journal cannot be read: the error stands without.
-pub(super) fn last_lines(unit: &str, count: usize) -> Vec<String> {
-    let arguments = ["--user", "--no-pager", "--quiet", "--output=cat", "-n", "40", "-u", unit];
+pub(super) fn last_lines(account: &Account, unit: &str, count: usize) -> Vec<String> {
+    let mut arguments = journals(account);
+    // With the account's user id beside the unit's name (journalctl(1), --user-unit=).
+    arguments.extend(["--output=cat", "-n", "40", "--user-unit", unit].map(str::to_owned));
     debug!("journalctl {}", arguments.join(" "));
     let read = cmd("journalctl", arguments).stdin_null().stderr_null().stdout_capture().unchecked().run();
     let text = read.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
@@ -21,8 +44,15 @@ pub(super) fn last_lines(unit: &str, count: usize) -> Vec<String> {
 
 /// The arguments that show boxes' logs: what they wrote, and what systemd says of their units. The unit's own
 /// journal has Podman's events between them.
-pub fn arguments(boxes: &[BoxName], follow: bool, tail: Option<u32>, since: Option<&str>, times: bool) -> Vec<String> {
-    let mut list: Vec<String> = ["--user", "--no-pager", "--quiet"].map(str::to_owned).to_vec();
+pub fn arguments(
+    account: &Account,
+    boxes: &[BoxName],
+    follow: bool,
+    tail: Option<u32>,
+    since: Option<&str>,
+    times: bool,
+) -> Vec<String> {
+    let mut list = journals(account);
     list.push(format!("--output={}", if times { "short-iso" } else { "cat" }));
     if follow {
         list.push("--follow".to_owned());
@@ -33,13 +63,14 @@ pub fn arguments(boxes: &[BoxName], follow: bool, tail: Option<u32>, since: Opti
     if let Some(since) = since {
         list.push(format!("--since={since}"));
     }
-    for (number, name) in boxes.iter().enumerate() {
-        if number > 0 {
-            list.push("+".to_owned());
-        }
-        list.push(format!("CONTAINER_NAME={}", names::container(name)));
-        list.push("+".to_owned());
-        list.push(format!("USER_UNIT={}", names::service(name)));
-    }
+    // Matches of two fields are joined by AND, what `+` stands between by OR.
+    let own = format!("_UID={}", account.uid);
+    let matches = boxes
+        .iter()
+        .flat_map(|name| {
+            [format!("CONTAINER_NAME={}", names::container(name)), format!("USER_UNIT={}", names::service(name))]
+        })
+        .map(|field| [own.clone(), field]);
+    list.extend(matches.collect::<Vec<_>>().join(&"+".to_owned()));
     list
 }

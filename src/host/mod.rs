@@ -29,6 +29,7 @@ pub mod own;
 pub mod podman;
 mod recover;
 mod registry;
+pub mod resolver;
 mod restore;
 pub mod slices;
 pub mod ssh_files;

@@ -57,6 +57,8 @@ pub fn accepted(account: &Account) -> Result<Vec<String>, HostError> {
     let mut keys = vec![public(account)?];
     // A client that reaches this account by `ssh` comes in through `ssh-config --for-client` with its own key.
     let authorized = account.ssh_config().with_file_name("authorized_keys");
+    // sshd(8) follows a link here too, and people keep this file elsewhere.
+    let authorized = authorized.canonicalize().unwrap_or(authorized);
     let text = files::read(&authorized).ok().flatten().unwrap_or_default();
     let plain = |line: &&str| {
         let mut words = line.split_whitespace();

@@ -16,6 +16,8 @@ tests! { Host:
     an_owner_who_lies_to_administrators,
     more_control_groups_than_are_looked_at,
     names_that_deceive,
+    a_flood_buries_nothing_of_anothers,
+    a_box_that_says_where_it_is,
     a_shell_changed_over_and_over,
 }
 
@@ -299,6 +301,50 @@ fn names_that_deceive(world: &World) -> Outcome {
     world.ok("root", &["systemctl", "stop", "outside"])?;
     said.says("abc[")?;
     ensure(!said.out.contains(['\u{202e}', '\u{200b}', '\u{2066}']), &said.out)
+}
+
+fn a_flood_buries_nothing_of_anothers(world: &World) -> Outcome {
+    world.install_broker("")?;
+    world.ctl(&["create", "precious", "--no-start"]).expect(0)?;
+    // What an administrator has to see of alice's: the ledger has a box that she has not.
+    world.ok("alice", &call("Reserve", &["sutb", "unknown", "1000", "1073741824", "false"]))?;
+    world.ok("alice", &call("Commit", &["s", "unknown"]))?;
+    super::broker::next_second(world)?;
+    world.ctl(&["report"]).expect(0)?;
+    let mut refused = call("Reserve", &["sutb", "precious", "1000", "1073741824", "false"]).join(" ");
+    refused = format!("for n in $(seq 100); do {refused}; done 2>/dev/null; true");
+    world.ok("bob", &["sh", "-c", &refused])?;
+    let boxes: Vec<String> = (0..1000).flat_map(|n| [format!("b{n:04}"), "1000".into(), "1073741824".into(), "false".into()]).collect();
+    let mut report = vec!["a(sutb)txx", "1000"];
+    report.extend(boxes.iter().map(String::as_str));
+    report.extend(["0", "0", "0"]);
+    world.ok("bob", &call("Report", &report))?;
+
+    let trail = world.run("root", &["devbox-ctl", "admin", "audit", "--tail", "50"]).expect(0)?;
+    let of = |who: &str| trail.out.lines().filter(|line| line.contains(&format!("  {who}  "))).count();
+    ensure(of("alice") == 4 && of("bob") > 40, &trail.out)?;
+    same(&trail.err, &"warning: there may be more lines: each caller's newest are shown; `--tail`, `--since` and `--owner` show others\n", "it says so")?;
+    let found = world.run("root", &["devbox-ctl", "admin", "reconcile"]).expect(0)?;
+    ensure(found.out.lines().count() < 30, &found.out)?;
+    let first = found.out.lines().nth(1).unwrap_or_default().to_owned();
+    ensure(first.contains("alice/unknown"), &found.out)?;
+    found.says("980 more of this owner's; `--json` has them all")?;
+    world.ok("alice", &call("Release", &["s", "unknown"])).map(drop)
+}
+
+/// Without a tailnet no box is at any address, whatever it says.
+fn a_box_that_says_where_it_is(world: &World) -> Outcome {
+    world.ctl(&["create", "abc"]).expect(0)?;
+    let says = "NOTIFY_SOCKET=$(cat /run/devbox/notify-socket) /usr/libexec/devbox/notify 'STATUS=ready, on the tailnet as abc (203.0.113.66)'";
+    world.ctl(&["exec", "--root", "abc", "--", "sh", "-c", says]).expect(0)?;
+    let text = "timeout 20 sh -c 'until systemctl --user show -P StatusText devbox-abc | grep -q 203.0.113.66; do :; done'";
+    world.ok("alice", &["sh", "-c", text])?;
+    for shown in [&["list"][..], &["list", "--json"], &["status", "abc"], &["status", "abc", "--json"]] {
+        let ran = world.ctl(shown).expect(0)?;
+        ensure(!ran.out.contains("203.0.113.66"), &ran.out)?;
+    }
+    world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;
+    world.expect_clean()
 }
 
 /// chsh(1) changes /etc/passwd, at which the limits are looked at; systemd reads its units anew only where one changed.

@@ -308,7 +308,7 @@ fn settings_come_back_or_are_overridden(world: &World) -> Outcome {
           editor  `devbox-ctl ssh-config --install`, then connect to host two
           stop  devbox-ctl stop two
         --- standard error
-        warning: the backup's mount is not taken over; give it again where it is there: --mount /home/alice/shown:/shown
+        warning: the box that was backed up had /home/alice/shown of its host mounted at /shown; this one has not (`--mount`)
     "#]])?;
     let status = world.ctl(&["status", "two", "--json"]).expect(0)?.json()?;
     ensure(status["cpuLimit"] == 0.5 && status["memoryLimit"] == "1G", &status.to_string())?;

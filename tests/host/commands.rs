@@ -202,7 +202,7 @@ fn ssh_config(world: &World) -> Outcome {
     world.ok("alice", &["scp", "-q", "/etc/hostname", "abc:copied"])?;
     world.ctl(&["exec", "abc", "--", "test", "-s", "copied"]).expect(0)?;
     // From another machine: through the host, with a key that may enter the owner's account.
-    world.ok("alice", &["sh", "-c", "rm -f laptop*; ssh-keygen -q -t ed25519 -N '' -f laptop; { echo '# a comment'; echo 'ssh-rsa junk'; cat laptop.pub; } > .ssh/authorized_keys"])?;
+    world.ok("alice", &["sh", "-c", "rm -f laptop*; ssh-keygen -q -t ed25519 -N '' -f laptop; { echo '# a comment'; echo 'ssh-rsa junk'; cat laptop.pub; } > .ssh/kept-keys; ln -s kept-keys .ssh/authorized_keys"])?;
     world.ctl(&["ssh-config", "--for-client"]).expect(0)?.shows(&expect![[r#"
         # Boxes of alice on HOST; put the name by which you reach that host.
 

@@ -22,11 +22,13 @@ use testbed::artifacts::Debian;
 use testbed::selection::Choice;
 
 rooms! {
+    accounts,
     attack,
     backup,
     backup_faults,
     broker,
     broker_host,
+    bus,
     commands,
     doctor,
     editor,

@@ -27,7 +27,7 @@ fn a_box_whose_volumes_were_pruned(world: &World) -> Outcome {
     world.ctl(&["start", "abc"]).expect(7)?.shows(&expect![[r#"
         --- standard error
         error: abc-data and abc--state of abc are gone: podman has no such volume any more
-          hint: `podman volume prune` deletes the volumes of boxes that do not run; `devbox-ctl destroy --now --keep-volume abc` keeps what is left, and `devbox-ctl create abc` makes it anew, `--from-backup` with your files
+          hint: `podman volume prune` deletes the volumes of boxes that do not run, and `podman system reset` all of them; `devbox-ctl destroy --now --keep-volume abc` keeps what is left, and `devbox-ctl create abc` makes it anew, `--from-backup` with your files
     "#]])?;
     for round in ["at once", "after a boot"] {
         world.ctl(&["start", "abc"]).expect(7)?.says("podman has no such volume any more")?;
@@ -90,7 +90,7 @@ fn a_trashed_box_whose_volumes_were_pruned(world: &World) -> Outcome {
     world.ctl(&["restore", "abc"]).expect(7)?.shows(&expect![[r#"
         --- standard error
         error: abc-data and abc--state of abc are gone: podman has no such volume any more
-          hint: `podman volume prune` deletes the volumes of boxes that do not run; `devbox-ctl destroy --now --keep-volume abc` keeps what is left, and `devbox-ctl create abc` makes it anew, `--from-backup` with your files
+          hint: `podman volume prune` deletes the volumes of boxes that do not run, and `podman system reset` all of them; `devbox-ctl destroy --now --keep-volume abc` keeps what is left, and `devbox-ctl create abc` makes it anew, `--from-backup` with your files
     "#]])?;
     world.ctl(&["trash"]).expect(0)?.shows(&expect![[r#"
         NAME  SIZE  DESTROYED  UNTIL

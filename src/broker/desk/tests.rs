@@ -215,6 +215,26 @@ fn nobody_fills_the_trail() {
 }
 
 #[test]
+fn a_flood_of_ones_lines_pushes_out_nobody_elses() {
+    let mut host = Host::new("");
+    host.reserve(ALICE, "abc").unwrap();
+    for _ in 0..100 {
+        host.reserve(BOB, "abc").unwrap_err();
+    }
+    let trail = |host: &mut Host, most: u32| -> Vec<(String, String)> {
+        match host.ask(0, &Request::Audit { since: 0, owner: String::new(), most }) {
+            Ok(Answer::Audit(lines)) => lines.into_iter().map(|l| (l.caller, l.outcome)).collect(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let of = |who: &str, outcome: &str| (who.to_owned(), outcome.to_owned());
+    let mut shown = vec![of("bob", "Exists"); 9];
+    shown.push(of("alice", "allowed"));
+    assert_eq!(trail(&mut host, 10), shown);
+    assert_eq!(trail(&mut host, 1000).len(), 101);
+}
+
+#[test]
 fn the_trail_is_kept_for_its_time() {
     let mut host = Host::new("");
     host.reserve(ALICE, "abc").unwrap();

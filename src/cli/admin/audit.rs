@@ -18,15 +18,23 @@ pub(super) struct Args {
     /// Only what this owner did, or was done to their boxes
     #[arg(long, value_name = "OWNER", default_value = "", hide_default_value = true)]
     owner: String,
-    /// At most so many lines, the newest
+    /// At most so many lines: the newest, of each caller as many
     #[arg(long, value_name = "N", default_value_t = 1000)]
     tail: u32,
 }
+
+/// What devboxd gives at once.
+const MOST: u32 = 10_000;
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let since = since(&args.since, crate::host::now())?;
     let mut lines = super::broker()?.audit(since.as_second(), &args.owner, args.tail)?;
     lines.reverse();
+    if lines.len() == usize::try_from(args.tail.clamp(1, MOST)).unwrap_or(usize::MAX) {
+        out.warning(
+            "there may be more lines: each caller's newest are shown; `--tail`, `--since` and `--owner` show others",
+        );
+    }
     if out.json {
         let json: Vec<serde_json::Value> = lines
             .iter()

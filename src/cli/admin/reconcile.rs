@@ -1,7 +1,10 @@
 //! `admin reconcile`.
 
+use std::collections::BTreeMap;
+
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Output};
+use crate::wire::Finding;
 
 /// Compare the ledger with what runs and what owners' timers reported
 #[derive(Debug, clap::Args)]
@@ -11,6 +14,9 @@ pub(super) struct Args {
     #[arg(long)]
     fix: bool,
 }
+
+/// Lines of one owner: a report of theirs may name a thousand boxes that are none.
+const MOST: usize = 20;
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let findings = super::broker()?.reconcile(args.fix)?;
@@ -27,13 +33,29 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
         (true, false) => "--fix mends it",
         (false, _) => "",
     };
-    let rows = findings
-        .iter()
-        .map(|f| {
-            let what = if f.name.is_empty() { f.owner.clone() } else { format!("{}/{}", f.owner, f.name) };
-            vec![f.kind.clone(), what, f.text.clone(), mended(f.mends).to_owned()]
-        })
-        .collect();
+    let row = |f: &Finding| {
+        let what = if f.name.is_empty() { f.owner.clone() } else { format!("{}/{}", f.owner, f.name) };
+        vec![f.kind.clone(), what, f.text.clone(), mended(f.mends).to_owned()]
+    };
+    let mut rows = Vec::new();
+    for (owner, found) in by_owner(&findings) {
+        rows.extend(found.iter().take(MOST).copied().map(row));
+        if found.len() > MOST {
+            let more = format!("{} more of this owner's; `--json` has them all", found.len() - MOST);
+            rows.push(vec!["...".to_owned(), owner.to_owned(), more, String::new()]);
+        }
+    }
     output::raw(&output::table(&["FOUND", "BOX", "WHAT", ""], rows));
     Ok(())
+}
+
+/// Whoever has the fewest first.
+fn by_owner(findings: &[Finding]) -> Vec<(&str, Vec<&Finding>)> {
+    let mut owners: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+    for found in findings {
+        owners.entry(&found.owner).or_default().push(found);
+    }
+    let mut owners: Vec<_> = owners.into_iter().collect();
+    owners.sort_by_key(|(_, found)| found.len().min(MOST + 1));
+    owners
 }

@@ -108,7 +108,7 @@ impl<'a> Teller<'a> {
             return true;
         };
         self.session.out.warning(&format!("the administrator's command was not told of {name}: {why}"));
-        if matches!(why, HostError::Broker(_)) {
+        if matches!(why, HostError::Broker(_) | HostError::BusFull(_)) {
             self.is_unanswered.set(true);
         }
         is_final(&why)
@@ -128,7 +128,7 @@ impl<'a> Teller<'a> {
 /// A refusal is an answer too, but for what may be otherwise tomorrow.
 fn is_final(why: &HostError) -> bool {
     match why {
-        HostError::Broker(_) => false,
+        HostError::Broker(_) | HostError::BusFull(_) => false,
         HostError::Refused(refused) => !matches!(refused.why, Why::Ledger | Why::TooMany),
         _ => true,
     }

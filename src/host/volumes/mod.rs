@@ -45,15 +45,7 @@ pub fn look(entry: &Entry, podman: &Podman) -> Result<bool, HostError> {
     Ok(noted(&entry.folder, &names::home_volume(&entry.name)).is_some())
 }
 
-/// What the box's unit looks for (AssertPathExists=).
-pub fn mark_looked_at(mark: &Path) -> Result<(), HostError> {
-    if let Some(folder) = mark.parent() {
-        files::private_folder(folder)?;
-    }
-    std::fs::File::create(mark).map(drop).map_err(HostError::io("making", mark))
-}
-
-/// Of an earlier start.
+/// The mark of an earlier start, which the box's unit looks for (AssertPathExists=).
 pub fn unmark_looked_at(mark: &Path) -> Result<(), HostError> {
     files::remove(mark)
 }

@@ -25,7 +25,12 @@ pub fn base(debian: Debian) -> Result<Artifact> {
     let artifact = cache::named(base_name(debian))?;
     cache::build_once(&artifact, &family(debian), |partial| {
         progress::step(&format!("building the Debian root ({debian})"));
-        debootstrap(debian, &partial.join("root"), &["--include", &recipe::packages(debian).join(",")])?;
+        let folder = recipe::KEPT_PACKAGES;
+        let keep = format!("mkdir -p {folder} && cd {folder} && apt-get download {}", recipe::BUS);
+        // apt's own user may not write there, and says so.
+        let hook = format!("--customize-hook=chroot \"$1\" sh -c '{keep}'");
+        let include = recipe::packages(debian).join(",");
+        debootstrap(debian, &partial.join("root"), &["--include", &include, &hook])?;
         furnish(&partial.join("root"))
     })?;
     Ok(artifact)
