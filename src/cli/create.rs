@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
 use super::session::Session;
-use super::{from_backup, ssh_config, tailnet, variables};
+use super::{from_backup, progress, ssh_config, tailnet, variables};
 use crate::backup::Manifest;
 use crate::host::{self, Hold, Keeper, entries, health, observe};
 use crate::plan::{self, CreateRequest, Plan};
@@ -94,6 +94,12 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let plan = decide(&session, &settings, spec.clone(), manifest, args, When::Now)?;
     if let Some(restore) = &restore {
         from_backup::say(restore, &spec, out);
+    }
+    if !args.no_start && !spec.mounts.is_empty() && session.host.podman.copies_image(&spec.image) {
+        progress::tell(
+            out,
+            "your first box with --mount: podman copies the image for it, once; that can take half a minute",
+        );
     }
     session.apply(&plan, Hold::from(admission).with(restore))?;
     ssh_config::refresh(&session.host);

@@ -1,6 +1,6 @@
 //! `create NAME --from-backup FILE`: what is asked, and what of the backup is taken over.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::{Failure, Kind};
 use super::output::{self, Output};
@@ -104,9 +104,10 @@ pub(super) fn say(restore: &Restore, spec: &BoxSpec, out: Output) {
     let missing = manifest.spec.mounts.iter().filter(|m| spec.mounts.iter().all(|new| new.target() != m.target()));
     for mount in missing {
         // Whoever made the file chose both paths: no option is offered that only has to be copied.
-        let (source, target) = (mount.source().display(), mount.target().display());
-        out.warning(&printable(&format!(
-            "the box that was backed up had {source} of its host mounted at {target}; this one has not (`--mount`)"
-        )));
+        let short = |path: &Path| -> String { printable(&path.to_string_lossy()).chars().take(120).collect() };
+        let (source, target) = (short(mount.source()), short(mount.target()));
+        out.warning(&format!(
+            "nothing is mounted at {target} in this box; the box that was backed up had {source} of its host there. `--mount` mounts a folder"
+        ));
     }
 }

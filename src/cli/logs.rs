@@ -62,9 +62,12 @@ pub(super) fn run(args: &Args, _: Output) -> Result<(), Failure> {
 fn unreadable(account: &Account) -> Failure {
     let uid = account.uid;
     Failure::new(Kind::Backend, "you may not read what your boxes wrote: journald keeps it in the system's journal")
-        .fact(format!("your user id, {uid}, is one of those that systemd keeps for services and containers"))
+        .fact(format!(
+            "there is no journal of your user id {uid}: it is one that systemd keeps for services and containers, or this \
+             host keeps no journal"
+        ))
         .hint(format!(
-            "`sudo usermod -aG systemd-journal {}` lets you read it, with that of everybody else",
+            "`sudo usermod -aG systemd-journal {}` and a new login let you read it, with that of everybody else",
             account.user
         ))
 }

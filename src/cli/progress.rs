@@ -14,6 +14,13 @@ fn is_watched(out: Output) -> bool {
     std::io::stderr().is_terminal() && !out.quiet && !tracing::enabled!(tracing::Level::DEBUG)
 }
 
+/// Why the next thing takes long, at once, to whoever watches.
+pub(super) fn tell(out: Output, text: &str) {
+    if is_watched(out) {
+        super::output::error_text(&format!("{text}\n"));
+    }
+}
+
 /// Shown once it has taken a second.
 fn later(out: Output, template: &str) -> ProgressBar {
     let bar = ProgressBar::hidden();

@@ -5,11 +5,14 @@ use serde::Serialize;
 
 use super::error::Failure;
 use super::output::{self, Output};
+use super::view::State;
 use crate::host::life::{self, Outlook};
+use crate::host::systemd::Systemd;
 use crate::host::{self, Account, Entry, entry, trashed_entry};
 use crate::policy::life::activity::Kind;
 use crate::policy::life::book::Record;
 use crate::policy::life::{Act, Decision, Held, Phase, Work};
+use crate::quadlet::names;
 use crate::spec::BoxName;
 
 /// Show what keeps a box awake, and what will happen to it, when, and how to prevent that
@@ -58,7 +61,9 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     } else {
         output::raw(&text(&outlook, host::now()));
         if outlook.phase == Phase::Other {
-            output::raw(&at_rest(&entry));
+            let unit = names::service(&name);
+            let units = Systemd::connect(&account)?.states(&unit)?;
+            output::raw(&at_rest(&entry, State::of(&entry, units.get(&unit))));
         }
     }
     Ok(())
@@ -121,19 +126,23 @@ fn state(outlook: &Outlook) -> String {
         },
         (Phase::Stopped, _) => format!("{name} is stopped"),
         (Phase::Destroyed | Phase::Trashed, _) => format!("{name} is in the trash"),
-        _ => format!("{name} does not run, and `devbox-ctl stop` did not stop it"),
+        _ => format!("nothing comes of {name} by itself"),
     }
 }
 
-/// What to do about a box that does not run for a reason that is not kept.
-fn at_rest(entry: &Entry) -> String {
+/// What to do about a box of which no time is kept.
+fn at_rest(entry: &Entry, state: State) -> String {
     let name = &entry.name;
-    if entry.spec.is_err() || !entry.gone.is_empty() || entry.pending.is_some() {
-        return format!("  it is not whole: `devbox-ctl status {name}` says why\n");
-    }
-    format!(
-        "  it ended by itself, or its container was ended by hand (`podman stop`)\n  to start it: `devbox-ctl start {name}`; the next boot of the host does it too\n"
-    )
+    let lines = match state {
+        State::Trashed => vec![format!("it is in the trash: `devbox-ctl restore {name}` brings it back")],
+        State::Stopped => vec![
+            "it does not run, and `devbox-ctl stop` did not stop it: it ended by itself, or its container was ended by hand"
+                .to_owned(),
+            format!("to start it: `devbox-ctl start {name}`; the next boot of the host does it too"),
+        ],
+        other => vec![format!("it is {}: `devbox-ctl status {name}` says more", other.word())],
+    };
+    lines.into_iter().map(|line| format!("  {line}\n")).collect()
 }
 
 /// What is going to happen, in the order of it.

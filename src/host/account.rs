@@ -94,6 +94,11 @@ impl Account {
         self.runtime().join(names::looked_at_file(name))
     }
 
+    /// The version of podman's generator.
+    pub(super) fn kept_version(&self) -> PathBuf {
+        self.runtime().join("devbox/podman-version")
+    }
+
     /// Turns to start boxes. Gone with the account's last process, as what is written there should be.
     pub(super) fn turns(&self) -> PathBuf {
         self.runtime().join("devboxes-turns")

@@ -58,6 +58,21 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// For how long that the bus is full is not its last word.
 const FULL_FOR: Duration = Duration::from_secs(20);
 
+/// A connection to the system's bus.
+///
+/// # Errors
+/// [`HostError::BusFull`] where there is none to be had in time; [`HostError::Broker`] where the bus refuses it.
+pub(super) fn system_bus() -> Result<zbus::Connection, HostError> {
+    debug!("connecting to {BUS}");
+    let connect = async {
+        zbus::connection::Builder::address(format!("unix:path={BUS}").as_str()).method_timeout(PATIENCE).build().await
+    };
+    match zbus::block_on(select(pin!(connect), pin!(Timer::after(CONNECTED_WITHIN)))) {
+        Either::Left((connected, _)) => connected.map_err(|e| HostError::Broker(e.to_string())),
+        Either::Right(_) => Err(HostError::BusFull(CONNECTED_WITHIN)),
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Broker(Broker1Proxy<'static>);
 
@@ -73,19 +88,9 @@ impl Broker {
         if !Self::is_installed() {
             return Ok(None);
         }
-        debug!("broker: connecting to {BUS}");
-        let connect = async {
-            let connection = zbus::connection::Builder::address(format!("unix:path={BUS}").as_str())
-                .method_timeout(PATIENCE)
-                .build()
-                .await?;
-            Broker1Proxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No).build().await
-        };
-        let failed = |e: zbus::Error| HostError::Broker(e.to_string());
-        match zbus::block_on(select(pin!(connect), pin!(Timer::after(CONNECTED_WITHIN)))) {
-            Either::Left((connected, _)) => connected.map(|proxy| Some(Self(proxy))).map_err(failed),
-            Either::Right(_) => Err(HostError::BusFull(CONNECTED_WITHIN)),
-        }
+        let connection = system_bus()?;
+        let proxy = Broker1Proxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No).build();
+        zbus::block_on(proxy).map(|proxy| Some(Self(proxy))).map_err(|e| HostError::Broker(e.to_string()))
     }
 
     /// Whether the name may be had, held for the caller from now on for a while.

@@ -38,7 +38,7 @@ fn bad(check: &'static str, text: impl Into<String>, mend: impl Into<String>) ->
 
 /// What holds for everybody on this host.
 pub fn of_host() -> Vec<Checked> {
-    let podman = match generator::check_version() {
+    let podman = match generator::check_version(None) {
         Ok(()) => good("podman", "podman is new enough"),
         Err(why) => bad("podman", why.to_string(), "install podman 5.4 or newer"),
     };
@@ -49,6 +49,7 @@ pub fn of_host() -> Vec<Checked> {
     let broker = match Broker::connect().and_then(|found| found.map(|b| b.boxes(false)).transpose()) {
         Ok(Some(_)) => good("broker", "devboxd answers"),
         Ok(None) => good("broker", "this host has no broker: names and limits are each owner's own"),
+        Err(why @ HostError::BusFull(_)) => bad("broker", why.to_string(), bus::MEND),
         Err(why) => bad("broker", why.to_string(), "`systemctl status devboxd` and `journalctl -u devboxd`"),
     };
     let mut checked = vec![podman, settings, broker];
@@ -154,7 +155,7 @@ pub fn of_account(host: &Host) -> Result<Vec<Checked>, HostError> {
             )),
             (Ok(_), None) if entry.trashed.is_none() => {
                 if let Some((had, has)) = resolver::changed(&host.account, name) {
-                    let text = format!("{name} asks the name servers of the host's that it started with ({had}); they are {has} now");
+                    let text = format!("{name} still uses the name servers {had}; the host has {has} now");
                     checked.push(bad("name servers", text, format!("`devbox-ctl restart {name}`")));
                 }
             }
@@ -208,7 +209,7 @@ const TIMERS: [(&str, &str, &str, &str); 3] = [
 /// owner may do without any; one that did its work once is missed.
 fn timers(host: &Host) -> Result<Vec<Checked>, HostError> {
     let book = life::read(&host.account);
-    let has_broker = host.broker()?.is_some();
+    let has_broker = Broker::is_installed();
     let oldest = entries(&host.account)?.iter().filter_map(|e| Some(e.spec.as_ref().ok()?.created_at)).min();
     let mut checked = Vec::new();
     for ((check, timer, does, without), last) in TIMERS.into_iter().zip([None, book.sampled, book.cleaned]) {

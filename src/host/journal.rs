@@ -1,5 +1,7 @@
 //! The journal of a box's unit, through journalctl(1).
 
+use std::fs;
+
 use duct::cmd;
 use tracing::debug;
 
@@ -8,11 +10,15 @@ use crate::quadlet::names;
 use crate::shown::printable;
 use crate::spec::BoxName;
 
-/// Whether journald has a journal of its own for that user id. What system accounts, dynamic users and containers write goes
-/// into the system's (journald.conf(5), SplitMode=; <https://systemd.io/UIDS-GIDS/>), and accounts of a directory can have
-/// such ids.
+/// Where journald keeps journals (journald.conf(5), Storage=).
+const KEPT: &str = "/var/log/journal";
+
+/// Whether journald has a journal of its own for that user id. It has none where nothing is kept over a boot, where journals
+/// are not split (SplitMode=), and for ids that are for services and containers (<https://systemd.io/UIDS-GIDS/>), which
+/// accounts of a directory can have: then what they write goes into the system's.
 fn has_own(uid: u32) -> bool {
-    !matches!(uid, 0..=999 | 61_184..=65_535 | 524_288..=1_879_048_191)
+    let file = format!("user-{uid}.journal");
+    fs::read_dir(KEPT).is_ok_and(|hosts| hosts.flatten().any(|host| host.path().join(&file).exists()))
 }
 
 /// Whether the account can read what its units wrote.

@@ -32,8 +32,9 @@ pub fn observe(host: &Host, spec: &BoxSpec) -> Result<Observed, HostError> {
     if let Some(elsewhere) = podman.environment().get("XDG_CONFIG_HOME").filter(|set| Path::new(set) != config) {
         return Err(HostError::ConfigHome(printable(elsewhere)));
     }
+    let kept = host.account.kept_version();
     thread::scope(|scope| {
-        let version = scope.spawn(generator::check_version);
+        let version = scope.spawn(|| generator::check_version(Some(&kept)));
         let image = podman.has_image(&spec.image);
         let clash = clash(host, &spec.name);
         // The version first: an absent or old podman explains whatever else went wrong.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{AccountLock, Held, Host, HostError, Pending, files, own, registry, stage};
+use super::{AccountLock, Broker, Held, Host, HostError, Pending, files, own, registry, stage};
 use crate::plan::{self, Place};
 use crate::quadlet::names;
 use crate::spec::BoxName;
@@ -59,7 +59,7 @@ pub fn recover(host: &Host, but: Option<&BoxName>) -> Result<Vec<Recovered>, Hos
 
 fn finish(host: &Host, place: Place, held: Held) -> Result<Option<Recovered>, HostError> {
     let name = held.entry.name.clone();
-    let brokered = host.broker()?.is_some();
+    let brokered = Broker::is_installed();
     let (plan, done): (_, fn(BoxName) -> Recovered) = match held.entry.pending {
         Some(Pending::Destroy { ref keep_volumes }) => {
             (plan::destroy(&name, place, keep_volumes, brokered), Recovered::Destroyed)
@@ -84,7 +84,7 @@ fn finish_create(host: &Host, held: Held, restored: bool) -> Result<Option<Recov
         // It went through but for its last steps; or a reboot has started it, and the broker does not know.
         Some("active") => {
             let sizes = held.entry.spec.as_ref().ok().map(|spec| (spec.cpu, spec.memory));
-            let sizes = if host.broker()?.is_some() { sizes } else { None };
+            let sizes = if Broker::is_installed() { sizes } else { None };
             match host.apply(&plan::settle(&name, sizes), held.into(), &|_| {}).map_err(|a| *a.cause) {
                 Ok(()) => Ok(None),
                 Err(why @ HostError::Refused(_)) => Ok(Some(Recovered::Unsettled(name, why))),

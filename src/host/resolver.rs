@@ -11,6 +11,8 @@ use crate::spec::BoxName;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const MOST: usize = 8;
+/// Of the mark's text. A mark without it says nothing of name servers.
+const BEGINNING: &str = "name servers: ";
 
 /// Of a resolv.conf(5), in its order, as one line.
 fn servers(text: &str) -> String {
@@ -31,13 +33,19 @@ fn of_host() -> Option<String> {
 pub fn mark(mark: &Path) -> Result<(), HostError> {
     let folder = mark.parent().unwrap_or(mark);
     files::private_folder(folder)?;
-    std::fs::write(mark, of_host().unwrap_or_default()).map_err(HostError::io("making", mark))
+    std::fs::write(mark, of_host().map(|servers| format!("{BEGINNING}{servers}")).unwrap_or_default())
+        .map_err(HostError::io("making", mark))
+}
+
+/// What a mark says; nothing where it was made without a look.
+fn noted(text: &str) -> Option<&str> {
+    text.strip_prefix(BEGINNING)
 }
 
 /// Those that a running box started with and those of now, in words, where they are others.
 pub(super) fn changed(account: &Account, name: &BoxName) -> Option<(String, String)> {
     let had = files::read(&account.looked_at(name)).ok()??;
-    let has = of_host()?;
+    let (had, has) = (noted(&had)?.to_owned(), of_host()?);
     let said = |servers: String| if servers.is_empty() { "none".to_owned() } else { servers };
     (had != has).then(|| (said(had), said(has)))
 }
@@ -51,5 +59,6 @@ mod tests {
         let text = "# by hand\nsearch example.com\nnameserver 192.0.2.1\n  nameserver\t2001:db8::1 # two\nnameserver\noptions x\n";
         assert_eq!(servers(text), "192.0.2.1 2001:db8::1");
         assert_eq!(servers(""), "");
+        assert_eq!([noted(""), noted("name servers: "), noted("name servers: ::1")], [None, Some(""), Some("::1")]);
     }
 }

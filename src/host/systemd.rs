@@ -97,14 +97,9 @@ impl Systemd {
 
     /// The system's own manager.
     pub fn system() -> Result<Self, HostError> {
-        let connected = zbus::block_on(async {
-            let connection = zbus::connection::Builder::address("unix:path=/run/dbus/system_bus_socket")
-                .method_timeout(Duration::from_mins(1))
-                .build()
-                .await?;
-            ManagerProxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No).build().await
-        });
-        Ok(Self { manager: connected? })
+        let connection = super::broker::system_bus()?;
+        let proxy = ManagerProxy::builder(&connection).cache_properties(zbus::proxy::CacheProperties::No).build();
+        Ok(Self { manager: zbus::block_on(proxy)? })
     }
 
     pub fn reload(&self) -> Result<(), HostError> {

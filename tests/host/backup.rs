@@ -308,7 +308,7 @@ fn settings_come_back_or_are_overridden(world: &World) -> Outcome {
           editor  `devbox-ctl ssh-config --install`, then connect to host two
           stop  devbox-ctl stop two
         --- standard error
-        warning: the box that was backed up had /home/alice/shown of its host mounted at /shown; this one has not (`--mount`)
+        warning: nothing is mounted at /shown in this box; the box that was backed up had /home/alice/shown of its host there. `--mount` mounts a folder
     "#]])?;
     let status = world.ctl(&["status", "two", "--json"]).expect(0)?.json()?;
     ensure(status["cpuLimit"] == 0.5 && status["memoryLimit"] == "1G", &status.to_string())?;

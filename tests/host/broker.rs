@@ -348,6 +348,7 @@ fn administrators_act_as_the_owner(world: &World) -> Outcome {
     admin("destroy", &["--yes"]).expect(0)?;
     let status = world.ctl(&["status", "abc", "--json"]).expect(0)?.json()?;
     ensure(status["state"] == "trashed" && status["trashedBy"] == "administrator", &status.to_string())?;
+    world.ctl(&["why", "abc"]).expect(0)?.says("it is in the trash: `devbox-ctl restore abc` brings it back")?;
     ensure(status["emptiedAt"].is_null() && status["trashedAt"].is_string(), &status.to_string())?;
     admin("destroy", &["--yes"]).expect(12)?.shows(&expect![[r#"
         --- standard error

@@ -7,8 +7,9 @@ use libtest_mimic::Failed;
 use super::prelude::*;
 
 tests! { Host:
+    only_its_own_calls_reach_devboxd,
     without_the_bus_an_owner_goes_on,
-    nobody_holds_up_dbus_broker,
+    #[slow] nobody_holds_up_dbus_broker,
 }
 
 /// `silent N` holds so many connections open that never say who they are, and opens what is closed anew;
@@ -53,7 +54,7 @@ while (1) { my $m = join '', map { message($serial++, $path, $dest, $iface, $mem
 /// Ends with the value.
 struct Attack<'a> {
     world: &'a World,
-    _running: Vec<Running>,
+    running: Vec<Running>,
 }
 
 impl<'a> Attack<'a> {
@@ -64,7 +65,11 @@ impl<'a> Attack<'a> {
         for one in &mut running {
             same(&one.line()?, &"attacks\n".to_owned(), "it runs")?;
         }
-        Ok(Self { world, _running: running })
+        Ok(Self { world, running })
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.running.iter_mut().all(Running::runs)
     }
 }
 
@@ -72,6 +77,24 @@ impl Drop for Attack<'_> {
     fn drop(&mut self) {
         self.world.run("root", &["pkill", "-KILL", "-u", "bob", "perl"]);
     }
+}
+
+fn only_its_own_calls_reach_devboxd(world: &World) -> Outcome {
+    world.install_broker("")?;
+    let to_devboxd = |user: &str, interface: &str, member: &str| {
+        world.run(user, &["busctl", "--system", "call", "io.devbox.Broker1", "/io/devbox/Broker1", interface, member])
+    };
+    let others = ["org.freedesktop.DBus.Introspectable Introspect", "org.freedesktop.DBus.Peer Ping", "io.devbox.Broker1 Nothing"];
+    for call in others {
+        let (interface, member) = call.split_once(' ').ok_or("a call")?;
+        to_devboxd("bob", interface, member).expect(1)?.says("Access denied")?;
+    }
+    to_devboxd("root", "org.freedesktop.DBus.Introspectable", "Introspect").expect(0)?;
+    // The bus has no answer to a signal; it says that it refused one.
+    let signal = ["busctl", "--system", "emit", "--destination=io.devbox.Broker1", "/io/devbox/Broker1", "io.devbox.Broker1", "Told"];
+    world.ok("bob", &signal)?;
+    let refused = "timeout 20 sh -c 'until journalctl -o cat -n 200 | grep Rejected.*signal.*io.devbox.Broker1; do journalctl --sync; done'";
+    world.ok("root", &["sh", "-c", refused]).map(drop)
 }
 
 /// dbus-daemon lets one user keep all others out. What needs no broker needs no bus either, and the rest says why it fails.
@@ -140,13 +163,14 @@ fn attacks(world: &World) -> Outcome {
         (4, [&introspection[..], &["Introspect"]].concat()),
         (4, [&broker[..], &["Nothing"]].concat()),
     ] {
-        let attack = Attack::begin(world, processes, &words)?;
+        let mut attack = Attack::begin(world, processes, &words)?;
         for _ in 0..3 {
             let taken = round()?;
             println!("      {words:?}: {:.2} s, {:.2} s before", taken.as_secs_f32(), calm.as_secs_f32());
             let most = calm * 5 + Duration::from_secs(5);
             ensure(taken < most, &format!("{words:?}: {taken:?}, which may be {most:?}"))?;
         }
+        ensure(attack.goes_on(), &format!("{words:?} did not last"))?;
         drop(attack);
     }
     world.ctl(&["destroy", "--now", "--yes", "abc"]).expect(0)?;

@@ -138,6 +138,8 @@ fn one_that_fails_hangs_or_is_missing(world: &World) -> Outcome {
         ok  podman is new enough
         ok  the settings of /etc/devbox are good
         ok  devboxd answers
+        !!  any user can hold up the system's bus, and with it logins, podman and devboxd: it is dbus-daemon's
+            `sudo apt install dbus-broker`, and boot the host anew
         !!  warnings do not arrive: /usr/local/libexec/hook/hook ended with exit status 3: `journalctl -u 'devbox-warn@*'`; 1 wait to be tried again, 0 are not tried by themselves any more
             `journalctl -u 'devbox-warn@*'`, and `devbox-ctl admin warn --test` tries it
         ok  no process is outside of its owner's slice
@@ -202,6 +204,8 @@ fn one_that_fails_hangs_or_is_missing(world: &World) -> Outcome {
         ok  podman is new enough
         ok  the settings of /etc/devbox are good
         ok  devboxd answers
+        !!  any user can hold up the system's bus, and with it logins, podman and devboxd: it is dbus-daemon's
+            `sudo apt install dbus-broker`, and boot the host anew
         !!  [warnings] command: /usr/local/libexec/hook/hook: No such file or directory (os error 2)
             mend that; `devbox-ctl admin warn --test` tries it
         ok  no process is outside of its owner's slice
@@ -247,6 +251,8 @@ fn one_that_fails_hangs_or_is_missing(world: &World) -> Outcome {
         ok  podman is new enough
         ok  the settings of /etc/devbox are good
         ok  devboxd answers
+        !!  any user can hold up the system's bus, and with it logins, podman and devboxd: it is dbus-daemon's
+            `sudo apt install dbus-broker`, and boot the host anew
         ok  the command that is told of warnings takes them
         ok  no process is outside of its owner's slice
     "#]])

@@ -6,6 +6,7 @@ tests! { Host:
     a_source_replaced_by_a_link_is_not_followed,
     a_source_in_another_boxs_folder,
     nested_sources,
+    #[slow] the_first_copy_of_the_image_is_told,
     a_source_is_found_where_it_was_at_create,
     the_first_process_is_root,
     what_a_box_without_podmans_namespace_does,
@@ -82,6 +83,22 @@ fn a_source_in_another_boxs_folder(world: &World) -> Outcome {
     world.ctl(&["destroy", "--now", "--yes", "attacker"]).expect(0)?;
     world.ctl(&["destroy", "--now", "--yes", "victim"]).expect(0)?;
     world.ok("alice", &["rm", "-r", "proj", "secret", "trap"])?;
+    world.expect_clean()
+}
+
+/// On a terminal, at once: then it takes long. Only the first box that needs such a copy waits for it.
+fn the_first_copy_of_the_image_is_told(world: &World) -> Outcome {
+    world.ok("alice", &["sh", "-c", "mkdir -p proj; echo 'FROM localhost/devbox:latest\nCMD [\"true\"]' | podman build -q -t localhost/fresh -"])?;
+    let told = |name: &str| {
+        let create = format!("devbox-ctl create {name} --image localhost/fresh --mount /home/alice/proj:/p");
+        let ran = world.run("alice", &["script", "-qec", &create, "/dev/null"]);
+        ran.out.lines().any(|line| line.starts_with("your first box with --mount: podman copies the image for it, once"))
+    };
+    let (first, second) = (told("one"), told("two"));
+    world.ctl(&["destroy", "--now", "--yes", "one"]).expect(0)?;
+    world.ctl(&["destroy", "--now", "--yes", "two"]).expect(0)?;
+    world.ok("alice", &["sh", "-c", "rmdir proj; podman rmi localhost/fresh"])?;
+    same(&(first, second), &(true, false), "the first and the second")?;
     world.expect_clean()
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Only what this owner did, or was done to their boxes
     #[arg(long, value_name = "OWNER", default_value = "", hide_default_value = true)]
     owner: String,
-    /// At most so many lines: the newest, of each caller as many
+    /// At most N lines. If there are more, each caller's newest lines are shown, the same number for each caller
     #[arg(long, value_name = "N", default_value_t = 1000)]
     tail: u32,
 }

@@ -55,6 +55,14 @@ fn by_owner(findings: &[Finding]) -> Vec<(&str, Vec<&Finding>)> {
     for found in findings {
         owners.entry(&found.owner).or_default().push(found);
     }
+    // What there is one of is not behind a thousand of another kind.
+    for found in owners.values_mut() {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        for f in found.iter() {
+            *kinds.entry(&f.kind).or_default() += 1;
+        }
+        found.sort_by_key(|f| kinds[f.kind.as_str()]);
+    }
     let mut owners: Vec<_> = owners.into_iter().collect();
     owners.sort_by_key(|(_, found)| found.len().min(MOST + 1));
     owners

@@ -7,7 +7,7 @@ use super::super::error::Failure;
 use super::super::report;
 use super::super::session::Session;
 use crate::host::life::Open;
-use crate::host::{self, HostError};
+use crate::host::{self, Broker, HostError};
 use crate::policy::life::book::Book;
 use crate::policy::warning::{self, Still, Unsaid};
 use crate::wire::Why;
@@ -17,27 +17,24 @@ pub(super) struct Teller<'a> {
     pub(super) session: &'a Session,
     /// The broker has not answered: the others would each wait as long for it.
     is_unanswered: Cell<bool>,
+    /// One that cannot be reached is there all the same.
+    has_broker: bool,
 }
 
 impl<'a> Teller<'a> {
     pub(super) fn new(session: &'a Session) -> Self {
-        Self { session, is_unanswered: Cell::new(false) }
-    }
-
-    /// One that cannot be reached is there all the same.
-    fn has_broker(&self) -> bool {
-        !matches!(self.session.host.broker(), Ok(None))
+        Self { session, is_unanswered: Cell::new(false), has_broker: Broker::is_installed() }
     }
 
     /// Until it is said; whoever calls saves the book.
     pub(super) fn keep(&self, book: &mut Book, unsaid: Unsaid) {
-        if self.has_broker() {
+        if self.has_broker {
             warning::keep(&mut book.unsaid, unsaid);
         }
     }
 
     pub(super) fn keep_now(&self, unsaid: &Unsaid) -> Result<(), Failure> {
-        if !self.has_broker() {
+        if !self.has_broker {
             return Ok(());
         }
         let mut open = Open::wait(&self.session.host.account)?;
@@ -84,7 +81,7 @@ impl<'a> Teller<'a> {
     }
 
     fn tell_all(&self, due: &[Unsaid]) -> Result<(), Failure> {
-        if !self.has_broker() {
+        if !self.has_broker {
             return Ok(());
         }
         let said: Vec<&Unsaid> = due.iter().filter(|unsaid| self.is_said(unsaid)).collect();

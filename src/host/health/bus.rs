@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::{Checked, bad, good};
 
+/// What an administrator does.
+pub(super) const MEND: &str = "`sudo apt install dbus-broker`, and boot the host anew";
 /// There as long as it is what serves the bus.
 const BROKERS_CGROUP: &str = "/sys/fs/cgroup/system.slice/dbus-broker.service";
 
@@ -14,6 +16,6 @@ pub(super) fn bus() -> Checked {
         good("bus", "no user holds up the system's bus for others: dbus-broker")
     } else {
         let text = "any user can hold up the system's bus, and with it logins, podman and devboxd: it is dbus-daemon's";
-        bad("bus", text, "`sudo apt install dbus-broker`, and boot the host anew")
+        bad("bus", text, MEND)
     }
 }

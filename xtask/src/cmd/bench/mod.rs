@@ -62,11 +62,12 @@ struct Pair {
 
 const HAND: &str = ".config/containers/systemd/hand";
 
-/// The same units, written by hand: what is measured is what devbox-ctl adds to them.
+/// The same units, written by hand: what is measured is what devbox-ctl adds to them. Without what only devbox-ctl fulfils,
+/// its looks before a start among it.
 const SETUP: &str = r"
 set -eu
 devbox-ctl create hand --no-start -q
-mkdir -p /tmp/units && cp .config/containers/systemd/devbox/hand/devbox-* /tmp/units && sed -i '/ConditionPathExists/d; s/^StartLimitIntervalSec=.*/StartLimitIntervalSec=0/' /tmp/units/*.container
+mkdir -p /tmp/units && cp .config/containers/systemd/devbox/hand/devbox-* /tmp/units && sed -i '/PathExists=/d; /^Exec/d; /CONTAINERS_CONF_OVERRIDE/d; s/^StartLimitIntervalSec=.*/StartLimitIntervalSec=0/' /tmp/units/devbox-*
 devbox-ctl destroy --now --yes -q hand
 printf '%s\n' '#!/bin/sh' 'mkdir .config/containers/systemd/hand && cp /tmp/units/* .config/containers/systemd/hand && systemctl --user daemon-reload && exec systemctl --user start devbox-hand.service' > /tmp/create-by-hand
 printf '%s\n' '#!/bin/sh' 'systemctl --user stop devbox-hand.service devbox-hand--home-volume.service devbox-hand--state-volume.service' 'podman volume rm -f hand-data hand--state' 'rm -rf .config/containers/systemd/hand' 'systemctl --user daemon-reload' > /tmp/destroy-by-hand
