@@ -4,6 +4,7 @@ use super::prelude::*;
 
 tests! { Host:
     a_directorys_account,
+    subordinate_ids_of_a_directory,
     name_servers_that_change,
     ended_by_hand,
 }
@@ -35,6 +36,49 @@ fn a_directorys_account(world: &World) -> Outcome {
                   sed -i /john.doe/d /etc/subuid /etc/subgid";
     world.ok("root", &["sh", "-c", remove])?;
     checked.map(drop)
+}
+
+/// What sssd(8) brings for nsswitch.conf(5): one user's subordinate ids, which are in no file (libsubid, `subid_nss.h`).
+const DIRECTORY: &str = r#"
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+struct subid_range { unsigned long start, count; };
+static bool has(const char *owner) { return !strcmp(owner, "dave") || !strcmp(owner, "1003"); }
+int shadow_subid_has_range(const char *owner, unsigned long start, unsigned long count, int type, bool *result) {
+  *result = has(owner) && start >= 6000000 && start + count <= 6065536; return 0;
+}
+int shadow_subid_list_owner_ranges(const char *owner, int type, struct subid_range **ranges, int *count) {
+  *count = 0; *ranges = NULL;
+  if (has(owner) && (*ranges = malloc(sizeof **ranges))) { (*ranges)->start = 6000000; (*ranges)->count = 65536; *count = 1; }
+  return 0;
+}
+void shadow_subid_free(void *given) { free(given); }
+int shadow_subid_find_subid_owners(unsigned long id, int type, unsigned **uids, int *count) { *count = 0; return 0; }
+"#;
+
+/// Dave's are in no file: podman has them all the same, and `doctor` says so.
+fn subordinate_ids_of_a_directory(world: &World) -> Outcome {
+    let source = world.path("/srv/directory.c");
+    std::fs::write(&source, DIRECTORY)?;
+    let made = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(world.path("/usr/lib/libsubid_lab.so")).arg(&source).output()?;
+    ensure(made.status.success(), &String::from_utf8_lossy(&made.stderr))?;
+    let begin = "cp -a /etc/subuid /run/subuid; cp -a /etc/subgid /run/subgid; cp /etc/nsswitch.conf /run/nsswitch; \
+                 sed -i /^dave:/d /etc/subuid /etc/subgid; loginctl enable-linger dave; \
+                 until test -S /run/user/1003/bus; do sleep 0.05; done";
+    world.ok("root", &["timeout", "60", "sh", "-c", begin])?;
+    let doctor = || world.run("dave", &["devbox-ctl", "doctor"]).out;
+    let without = doctor();
+    world.ok("root", &["sh", "-c", "echo 'subid: lab' >>/etc/nsswitch.conf"])?;
+    let with = doctor();
+    let asked = "podman system migrate && podman unshare grep '6000000 *65536' /proc/self/uid_map";
+    let ids = world.run("dave", &["sh", "-c", asked]);
+    let end = "cat /run/nsswitch >/etc/nsswitch.conf; cat /run/subuid >/etc/subuid; cat /run/subgid >/etc/subgid; \
+               rm /usr/lib/libsubid_lab.so; su dave -c 'podman system migrate' 2>/dev/null; loginctl disable-linger dave; systemctl stop user@1003";
+    world.ok("root", &["sh", "-c", end])?;
+    ensure(without.contains("!!  you have no subordinate ids"), &without)?;
+    ensure(with.contains("ok  you have subordinate ids"), &with)?;
+    ids.expect(0).map(drop)
 }
 
 /// pasta reads resolv.conf when the box starts, and never again.
