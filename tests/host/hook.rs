@@ -144,7 +144,7 @@ fn one_that_fails_hangs_or_is_missing(world: &World) -> Outcome {
             `journalctl -u 'devbox-warn@*'`, and `devbox-ctl admin warn --test` tries it
         ok  no process is outside of its owner's slice
         --- standard error
-        error: there is a problem
+        error: there are 2 problems
     "#]])?;
     admin(world, &["check"]).expect(0)?.shows(&expect![[r#"
         the settings are good
@@ -210,7 +210,7 @@ fn one_that_fails_hangs_or_is_missing(world: &World) -> Outcome {
             mend that; `devbox-ctl admin warn --test` tries it
         ok  no process is outside of its owner's slice
         --- standard error
-        error: there is a problem
+        error: there are 2 problems
     "#]])?;
     admin(world, &["warn", "--test"]).expect(7)?.shows(&expect![[r#"
         --- standard error
@@ -255,6 +255,8 @@ fn one_that_fails_hangs_or_is_missing(world: &World) -> Outcome {
             `sudo apt install dbus-broker`, and boot the host anew
         ok  the command that is told of warnings takes them
         ok  no process is outside of its owner's slice
+        --- standard error
+        error: there is a problem
     "#]])
 }
 
