@@ -186,7 +186,10 @@ impl Podman {
     /// owners of its files (containers-storage.conf(5); 2 to 30 s were measured).
     pub fn copies_image(&self, image: &ImageRef) -> bool {
         let images = self.store.as_ref().and_then(|store| stored(&store.join("overlay-images/images.json")));
-        let of_image = |list: Vec<Stored>| list.into_iter().find(|i| i.names.iter().any(|n| n == image.as_str()));
+        // The store has every name with its tag.
+        let tagged = format!("{image}:latest");
+        let is_it = |name: &String| name == image.as_str() || *name == tagged;
+        let of_image = |list: Vec<Stored>| list.into_iter().find(|i| i.names.iter().any(is_it));
         images.and_then(of_image).is_some_and(|image| image.mapped.is_empty())
     }
 

@@ -88,7 +88,7 @@ fn a_source_in_another_boxs_folder(world: &World) -> Outcome {
 
 /// On a terminal, at once: then it takes long. Only the first box that needs such a copy waits for it.
 fn the_first_copy_of_the_image_is_told(world: &World) -> Outcome {
-    world.ok("alice", &["sh", "-c", "mkdir -p proj; echo 'FROM localhost/devbox:latest\nCMD [\"true\"]' | podman build -q -t localhost/fresh -"])?;
+    world.ok("alice", &["sh", "-c", "mkdir -p proj; echo 'FROM localhost/devbox:latest\nLABEL fresh=yes' | podman build -q -t localhost/fresh -"])?;
     let told = |name: &str| {
         let create = format!("devbox-ctl create {name} --image localhost/fresh --mount /home/alice/proj:/p");
         let ran = world.run("alice", &["script", "-qec", &create, "/dev/null"]);

@@ -55,8 +55,8 @@ fn by_owner(findings: &[Finding]) -> Vec<(&str, Vec<&Finding>)> {
     for found in findings {
         owners.entry(&found.owner).or_default().push(found);
     }
-    // What there is one of is not behind a thousand of another kind.
-    for found in owners.values_mut() {
+    // Where not all are shown, what there is one of is not behind a thousand of another kind.
+    for found in owners.values_mut().filter(|found| found.len() > MOST) {
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         for f in found.iter() {
             *kinds.entry(&f.kind).or_default() += 1;
