@@ -4,6 +4,8 @@ use zbus::zvariant::Type;
 
 use crate::spec::BoxName;
 
+/// Lines of the audit trail that are given at once.
+pub const MOST_LINES: u32 = 10_000;
 pub const BUS_NAME: &str = "io.devbox.Broker1";
 pub const PATH: &str = "/io/devbox/Broker1";
 pub const INTERFACE: &str = "io.devbox.Broker1";

@@ -211,7 +211,7 @@ impl Desk {
                         None => return Ok(Err(no_such_user(name))),
                     },
                 };
-                let lines = ledger.audit(*since, owner, (*most).clamp(1, 10_000))?;
+                let lines = ledger.audit(*since, owner, (*most).clamp(1, wire::MOST_LINES))?;
                 let named = lines.into_iter().map(|(uid, owner, line)| AuditLine {
                     caller: self.names.of(uid),
                     owner: self.names.of(owner),

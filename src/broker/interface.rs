@@ -354,7 +354,7 @@ mod tests {
             std::fs::write(path, &xml).unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), xml);
-        // What the bus lets through is what there is: all else devboxd would answer, whoever's turn it is.
+        // The bus lets through exactly the methods that exist: devboxd would answer others out of turn.
         let names = |text: &str, attribute: &str| -> Vec<String> {
             let rest = text.split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
             rest.map(str::to_owned).collect()

@@ -219,7 +219,7 @@ impl Ledger<'_> {
     }
 
     /// The newest lines first; (caller, owner, line) with the names left empty. Where there are more than `most`, each
-    /// caller has an equal share of them: a thousand of one's lines push out nobody else's.
+    /// caller has an equal share of them, so that one caller's thousand lines do not hide the lines of others.
     pub(super) fn audit(
         &self,
         since: i64,

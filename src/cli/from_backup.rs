@@ -103,7 +103,7 @@ pub(super) fn say(restore: &Restore, spec: &BoxSpec, out: Output) {
     }
     let missing = manifest.spec.mounts.iter().filter(|m| spec.mounts.iter().all(|new| new.target() != m.target()));
     for mount in missing {
-        // Whoever made the file chose both paths: no option is offered that only has to be copied.
+        // The maker of the file chose both paths, so the warning contains no option that is ready to be copied.
         let short = |path: &Path| -> String { printable(&path.to_string_lossy()).chars().take(120).collect() };
         let (source, target) = (short(mount.source()), short(mount.target()));
         out.warning(&format!(

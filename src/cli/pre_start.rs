@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, _: Output) -> Result<u8, Failure> {
     let spec =
         entry.spec.as_ref().map_err(|trouble| Failure::new(Kind::Backend, format!("{name} is broken: {trouble}")))?;
     let mark = account.looked_at(&name);
-    volumes::unmark_looked_at(&mark)?;
+    resolver::unmark(&mark)?;
     let is_there = volumes::look(&entry, &Podman::in_unit(&account))?;
     if !spec.mounts.is_empty() {
         send(&Within::holding(&account, &name, &spec.mounts))?;

@@ -14,7 +14,7 @@ fn is_watched(out: Output) -> bool {
     std::io::stderr().is_terminal() && !out.quiet && !tracing::enabled!(tracing::Level::DEBUG)
 }
 
-/// Why the next thing takes long, at once, to whoever watches.
+/// Says at once, on a terminal only, why the next step takes long.
 pub(super) fn tell(out: Output, text: &str) {
     if is_watched(out) {
         super::output::error_text(&format!("{text}\n"));

@@ -174,9 +174,8 @@ impl Podman {
 
     /// Whether the owner's store has the image.
     pub fn has_image(&self, image: &ImageRef) -> Result<bool, HostError> {
-        let images = self.store.as_ref().and_then(|store| stored(&store.join("overlay-images/images.json")));
         // One that is not listed may be known to podman all the same: by a short name, or in another store.
-        if images.is_some_and(|list| list.iter().any(|i| i.names.iter().any(|n| n == image.as_str()))) {
+        if self.stored_image(image).is_some() {
             return Ok(true);
         }
         self.image_exists(image.as_str())
@@ -185,12 +184,15 @@ impl Podman {
     /// Whether a box whose `dev` is its owner would be the first of that image: podman copies all of it then, with other
     /// owners of its files (containers-storage.conf(5); 2 to 30 s were measured).
     pub fn copies_image(&self, image: &ImageRef) -> bool {
-        let images = self.store.as_ref().and_then(|store| stored(&store.join("overlay-images/images.json")));
-        // The store has every name with its tag.
+        self.stored_image(image).is_some_and(|image| image.mapped.is_empty())
+    }
+
+    /// As the store lists it, where every name has its tag.
+    fn stored_image(&self, image: &ImageRef) -> Option<Stored> {
+        let images = stored(&self.store.as_ref()?.join("overlay-images/images.json"))?;
         let tagged = format!("{image}:latest");
         let is_it = |name: &String| name == image.as_str() || *name == tagged;
-        let of_image = |list: Vec<Stored>| list.into_iter().find(|i| i.names.iter().any(is_it));
-        images.and_then(of_image).is_some_and(|image| image.mapped.is_empty())
+        images.into_iter().find(|i| i.names.iter().any(is_it))
     }
 
     /// By podman's own word: a name, a digest or an id, in whatever store.

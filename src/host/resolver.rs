@@ -37,6 +37,14 @@ pub fn mark(mark: &Path) -> Result<(), HostError> {
         .map_err(HostError::io("making", mark))
 }
 
+/// Removes the mark of an earlier start.
+///
+/// # Errors
+/// Where the file cannot be removed.
+pub fn unmark(mark: &Path) -> Result<(), HostError> {
+    files::remove(mark)
+}
+
 /// What a mark says; nothing where it was made without a look.
 fn noted(text: &str) -> Option<&str> {
     text.strip_prefix(BEGINNING)

@@ -57,7 +57,7 @@ void shadow_subid_free(void *given) { free(given); }
 int shadow_subid_find_subid_owners(unsigned long id, int type, unsigned **uids, int *count) { *count = 0; return 0; }
 "#;
 
-/// Dave's are in no file: podman has them all the same, and `doctor` says so.
+/// Dave's ids come from the directory alone: podman uses them, and `doctor` finds them.
 fn subordinate_ids_of_a_directory(world: &World) -> Outcome {
     let source = world.path("/srv/directory.c");
     std::fs::write(&source, DIRECTORY)?;

@@ -12,8 +12,8 @@ tests! { Host:
     #[slow] nobody_holds_up_dbus_broker,
 }
 
-/// `silent N` holds so many connections open that never say who they are, and opens what is closed anew;
-/// `calls DESTINATION PATH INTERFACE MEMBER` calls that over and over.
+/// `silent N` keeps N connections open that never authenticate, and replaces those that the bus closes;
+/// `calls DESTINATION PATH INTERFACE MEMBER` calls that method without end.
 const ATTACK: &str = r#"
 use strict; use Socket; use POSIX ();
 $SIG{PIPE} = 'IGNORE';

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::cli::error::{Failure, Kind};
 use crate::cli::output::{self, Output};
-use crate::wire::AuditLine;
+use crate::wire::{AuditLine, MOST_LINES};
 
 /// Show who did what to which box
 #[derive(Debug, clap::Args)]
@@ -23,14 +23,11 @@ pub(super) struct Args {
     tail: u32,
 }
 
-/// What devboxd gives at once.
-const MOST: u32 = 10_000;
-
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     let since = since(&args.since, crate::host::now())?;
     let mut lines = super::broker()?.audit(since.as_second(), &args.owner, args.tail)?;
     lines.reverse();
-    if lines.len() == usize::try_from(args.tail.clamp(1, MOST)).unwrap_or(usize::MAX) {
+    if lines.len() == usize::try_from(args.tail.clamp(1, MOST_LINES)).unwrap_or(usize::MAX) {
         out.warning(
             "there may be more lines: each caller's newest are shown; `--tail`, `--since` and `--owner` show others",
         );

@@ -15,7 +15,7 @@ pub(super) struct Args {
     fix: bool,
 }
 
-/// Lines of one owner: a report of theirs may name a thousand boxes that are none.
+/// Lines shown of one owner: their report may name a thousand boxes that do not exist.
 const MOST: usize = 20;
 
 pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whoever has the fewest first.
+/// Sorted by how many findings an owner has, the fewest first.
 fn by_owner(findings: &[Finding]) -> Vec<(&str, Vec<&Finding>)> {
     let mut owners: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
     for found in findings {

@@ -17,7 +17,7 @@ pub(super) struct Teller<'a> {
     pub(super) session: &'a Session,
     /// The broker has not answered: the others would each wait as long for it.
     is_unanswered: Cell<bool>,
-    /// One that cannot be reached is there all the same.
+    /// Whether a broker is installed, reachable or not.
     has_broker: bool,
 }
 

@@ -45,11 +45,6 @@ pub fn look(entry: &Entry, podman: &Podman) -> Result<bool, HostError> {
     Ok(noted(&entry.folder, &names::home_volume(&entry.name)).is_some())
 }
 
-/// The mark of an earlier start, which the box's unit looks for (AssertPathExists=).
-pub fn unmark_looked_at(mark: &Path) -> Result<(), HostError> {
-    files::remove(mark)
-}
-
 /// Writes down where a volume of the box is that podman has made.
 ///
 /// # Errors

@@ -37,7 +37,13 @@ fn list(host: &Host, runs: u32) -> Result<usize> {
     let mut broken = 0;
     for (boxes, most_ms) in [(BOXES, 25.0), (10, 10.0)] {
         if boxes < BOXES {
-            shell(host, &format!("devbox-ctl destroy --now --yes -q $(seq -f idle-%g {} {BOXES})", boxes + 1))?;
+            shell(
+                host,
+                &format!(
+                    "set -e; for n in $(seq {} {BOXES}); do devbox-ctl destroy --now --yes -q idle-$n; done",
+                    boxes + 1
+                ),
+            )?;
         }
         let [ours, theirs] = ["devbox-ctl list", "podman ps"]
             .map(|command| time(host, &Case { prepare: "true", command }, runs).map(|timing| timing.median * 1000.0));
